@@ -1,0 +1,1 @@
+"""Api: serves people and programs; never blocks the ingest."""

@@ -1,0 +1,1 @@
+"""Backends: the systems that urbanpulse stands on, each behind a port of core."""

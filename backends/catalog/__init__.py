@@ -1,0 +1,1 @@
+"""The catalog backend: the relational side, on SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""The live backend: frames over MQTT."""

@@ -1,0 +1,1 @@
+"""The log backends: an append-only sequence of entries with one cursor per consumer."""

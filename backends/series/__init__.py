@@ -1,0 +1,1 @@
+"""The series backends: where readings are kept and read back."""

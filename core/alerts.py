@@ -1,0 +1,202 @@
+"""This module is the life of an alert: a state table, its events, and the fold that turns events into an alert.
+
+After ISA-18.2, as far as a city needs it. An alert is *raised* once (its id is a UUIDv5 of rule, subject and opening
+time, so a replay raises nothing twice), may *clear* by itself, may be *acknowledged* and *resolved* by a person.
+
+    cleared while open         -> returned: the condition is gone, nobody has looked yet
+    cleared while acknowledged -> resolved: someone looked and it is over
+
+Only events are stored; the state is always `fold(events)`. A pair that is not in `TRANSITIONS` cannot happen.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core.errors import Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ACTIVE",
+    "NAMESPACE",
+    "TRANSITIONS",
+    "Alert",
+    "AlertEvent",
+    "AlertState",
+    "EventKind",
+    "Evidence",
+    "Priority",
+    "alert_id",
+    "apply",
+    "event_id",
+    "fold",
+]
+
+NAMESPACE = uuid.UUID("6f1d3c1e-5a0b-5a57-9a0e-9d1d2f7b7a10")
+
+
+class AlertState(StrEnum):
+    """Where an alert is in its life."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RETURNED = "returned"
+    RESOLVED = "resolved"
+
+
+class EventKind(StrEnum):
+    """What happened to an alert."""
+
+    RAISED = "raised"
+    WORSENED = "worsened"
+    ACKNOWLEDGED = "acknowledged"
+    CLEARED = "cleared"
+    RESOLVED = "resolved"
+    COMMENTED = "commented"
+
+
+class Priority(StrEnum):
+    """How soon a person must act."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+_S, _E = AlertState, EventKind
+
+ACTIVE = frozenset({_S.OPEN, _S.ACKNOWLEDGED, _S.RETURNED})
+"""States that stand in the inbox."""
+
+TRANSITIONS: dict[tuple[AlertState | None, EventKind], AlertState] = {
+    (None, _E.RAISED): _S.OPEN,
+    (_S.OPEN, _E.WORSENED): _S.OPEN,
+    (_S.OPEN, _E.ACKNOWLEDGED): _S.ACKNOWLEDGED,
+    (_S.OPEN, _E.CLEARED): _S.RETURNED,
+    (_S.OPEN, _E.RESOLVED): _S.RESOLVED,
+    (_S.ACKNOWLEDGED, _E.WORSENED): _S.ACKNOWLEDGED,
+    (_S.ACKNOWLEDGED, _E.CLEARED): _S.RESOLVED,
+    (_S.ACKNOWLEDGED, _E.RESOLVED): _S.RESOLVED,
+    (_S.RETURNED, _E.ACKNOWLEDGED): _S.RESOLVED,
+    (_S.RETURNED, _E.RESOLVED): _S.RESOLVED,
+    # the processor does not know what people did: its news about a resolved alert change nothing
+    (_S.RESOLVED, _E.WORSENED): _S.RESOLVED,
+    (_S.RESOLVED, _E.CLEARED): _S.RESOLVED,
+    **{(state, _E.COMMENTED): state for state in AlertState},
+}
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an alert was raised: facts, no prose. Texts are made from `code` and these facts, in any language.
+
+    `code` is a message code such as `novelty.season`, `threshold.above`, `gap` or `flat`. `value`, `expected`, `low`
+    and `high` are in `unit`; `low` and `high` are the expected band. `measured` is int64 ns. `severity` is the
+    detector's unitless score (1 = unusual), 0 for plain rules. `retrospective` alerts are recorded and page nobody.
+    """
+
+    code: str
+    rule: str
+    priority: Priority
+    district: str
+    device: str
+    metric: str = ""
+    series: int = -1
+    unit: str = ""
+    measured: int
+    value: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+    duration_seconds: float = 0.0
+    severity: float = 0.0
+    retrospective: bool = False
+
+
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened. `at` is event time, `recorded` when we learnt of it, both int64 ns UTC."""
+
+    id: str
+    alert: str
+    kind: EventKind
+    at: int
+    recorded: int
+    actor: str = "system"
+    evidence: Evidence | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """The fold of its events. `version` counts them; `raised` is the evidence at opening, `worst` the worst since."""
+
+    id: str
+    state: AlertState
+    version: int
+    raised: Evidence
+    worst: Evidence
+    opened_at: int
+    changed_at: int
+    cleared_at: int | None = None
+    owner: str | None = None
+    comments: tuple[tuple[int, str, str], ...] = ()
+
+
+def alert_id(rule: str, subject: str, opened_at: int) -> str:
+    """Return the id that the alert of *rule* about *subject* opening at *opened_at* (ns) always has."""
+    return str(uuid.uuid5(NAMESPACE, f"{rule}\n{subject}\n{opened_at}"))
+
+
+def event_id(alert: str, kind: EventKind, at: int) -> str:
+    """Return the id that this event always has, so that a replay stores it once."""
+    return str(uuid.uuid5(NAMESPACE, f"{alert}\n{kind}\n{at}"))
+
+
+def apply(alert: Alert | None, event: AlertEvent) -> Alert:
+    """Return the alert after *event*.
+
+    Raises:
+        Conflict: the table has no such transition; the text names state, event and alert.
+    """
+    state = TRANSITIONS.get((alert.state if alert else None, event.kind))
+    if state is None:
+        raise Conflict(f"alert {event.alert} is {alert.state if alert else 'not raised'}: cannot be {event.kind}")
+    if alert is None:
+        if event.evidence is None:
+            raise Conflict(f"alert {event.alert}: raised without evidence")
+        return Alert(event.alert, state, 1, event.evidence, event.evidence, event.at, event.at)
+    changed = replace(alert, state=state, version=alert.version + 1)
+    match event.kind:
+        case EventKind.WORSENED if event.evidence is not None:
+            changed = replace(changed, worst=event.evidence)
+        case EventKind.ACKNOWLEDGED:
+            changed = replace(changed, owner=event.actor)
+        case EventKind.CLEARED:
+            changed = replace(changed, cleared_at=event.at)
+        case _:
+            pass
+    if event.comment:
+        changed = replace(changed, comments=(*changed.comments, (event.recorded, event.actor, event.comment)))
+    return replace(changed, changed_at=max(alert.changed_at, event.at))
+
+
+def fold(events: Iterable[AlertEvent]) -> Alert:
+    """Return the alert that *events* (of one alert, in order) make.
+
+    Raises:
+        Conflict: they are empty or in an impossible order.
+    """
+    alert: Alert | None = None
+    for event in events:
+        alert = apply(alert, event)
+    if alert is None:
+        raise Conflict("an alert without events")
+    return alert

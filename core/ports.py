@@ -1,0 +1,381 @@
+"""This module lists what each room needs from outside, as small protocols named after the need.
+
+Every port blocks; a runner with an event loop calls it in a thread. Every port raises `Unavailable` when the other
+side is away and keeps its promise afterwards: nothing that it confirmed is lost, nothing that it refused is half done.
+Implementations live in `backends`; `tests/contracts` runs one suite per port on each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from core.accounts import ApiKey, Principal, Role
+    from core.admission import DeviceStatus, LedgerRow, Quarantined, Tally
+    from core.alerts import Alert, AlertEvent, EventKind
+    from core.batch import ReadingBatch
+    from core.city import Device, District, Series
+    from core.live import LiveFrame
+
+__all__ = [
+    "Accounts",
+    "AlertDesk",
+    "AlertJournal",
+    "Bands",
+    "Buckets",
+    "DeviceAdmin",
+    "LedgerBook",
+    "LedgerReader",
+    "LivePublisher",
+    "LogAppender",
+    "LogConsumer",
+    "Outbox",
+    "OutboxItem",
+    "Registry",
+    "SeriesReader",
+    "SeriesWriter",
+    "Snapshots",
+]
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+class LogAppender(Protocol):
+    """What the gateway needs of the log."""
+
+    def append(self, entries: Sequence[bytes]) -> int:
+        """Make *entries* durable, in order, all or none; return the position (> 0) of the last one.
+
+        Raises:
+            Unavailable: locked, full or over its budget; nothing was appended.
+        """
+
+    def head(self) -> int:
+        """Return the position of the newest entry, 0 if there never was one."""
+
+    def tail(self, limit: int) -> list[tuple[int, bytes]]:
+        """Return the newest *limit* entries, oldest first: to warm up from after a restart."""
+
+    def trim(self, now_ns: int) -> int:
+        """Delete entries that every consumer has committed and that are older than the retention; return how many."""
+
+
+class LogConsumer(Protocol):
+    """What a reader of the log needs. A consumer is known by its name and has one cursor."""
+
+    def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to *limit* entries with positions above *after*, in order; empty when there are none yet."""
+
+    def cursor(self, consumer: str) -> int:
+        """Return the position that *consumer* committed last, 0 at first; asking registers it for `trim`."""
+
+    def commit(self, consumer: str, position: int) -> None:
+        """Say that *consumer* never needs entries up to *position* again. Never goes back."""
+
+    def head(self) -> int:
+        """Return the position of the newest entry, 0 if there never was one."""
+
+
+# -- the series store ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bands:
+    """What is expected of series, by hour: columns of equal length.
+
+    series int32, hour int64 ns UTC (start of the hour), expected, low and high float64 in the metric's unit.
+    """
+
+    series: NDArray[np.int32]
+    hour: NDArray[np.int64]
+    expected: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buckets:
+    """Aggregates of one series: columns of equal length, ascending `start`, empty buckets left out.
+
+    start int64 ns UTC, n int64, mean, low (minimum), high (maximum), last float64, quality uint16 (all masks or-ed).
+    """
+
+    start: NDArray[np.int64]
+    n: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    last: NDArray[np.float64]
+    quality: NDArray[np.uint16]
+
+
+class SeriesWriter(Protocol):
+    """What the processors need of the series store."""
+
+    def write(self, source: str, position: int, batch: ReadingBatch, bands: Bands | None = None) -> bool:
+        """Make *batch* durable under (source, position); return False if that position was written before.
+
+        Positions of a source only grow; one at or below `position(source)` changes nothing. Of readings with equal
+        (series, measured) the last one written wins.
+        """
+
+    def position(self, source: str) -> int:
+        """Return the highest position written by *source*, 0 at first."""
+
+    def maintain(self, now_ns: int) -> None:
+        """Do due upkeep (sealing, merging, retention); called now and then from a thread of its own."""
+
+    def close(self) -> None:
+        """Release files."""
+
+
+class SeriesReader(Protocol):
+    """What the api needs of the series store; usable from another process while the writer writes."""
+
+    def latest(self) -> ReadingBatch:
+        """Return the newest reading (by measured time) of every series that has any."""
+
+    def readings(self, series: int, start: int, end: int, limit: int) -> ReadingBatch:
+        """Return at most *limit* readings of *series* with start <= measured < end (ns), ascending, oldest first."""
+
+    def buckets(self, series: int, start: int, end: int, width: int) -> Buckets:
+        """Return aggregates of *series* over buckets of *width* ns aligned to multiples of *width*."""
+
+    def bands(self, series: int, start: int, end: int) -> Bands:
+        """Return the expected bands of *series* for the hours that touch [start, end), ascending."""
+
+    def count(self) -> int:
+        """Return how many distinct readings (series, measured) are stored."""
+
+    def close(self) -> None:
+        """Release files."""
+
+
+# -- the catalog -----------------------------------------------------------------------------------------------------
+
+
+class Registry(Protocol):
+    """What gateway and processors need to know of devices and series."""
+
+    def revision(self) -> int:
+        """Return a number that grows whenever districts, devices or series change; cheap to poll."""
+
+    def districts(self) -> list[District]:
+        """Return all districts by id."""
+
+    def devices(self) -> list[Device]:
+        """Return all devices by id; removed ones are not listed."""
+
+    def series(self) -> list[Series]:
+        """Return all series by id, those of removed devices included: ids are never used again."""
+
+    def allocate(self, pairs: Sequence[tuple[str, str]]) -> list[Series]:
+        """Return the series of each (device, metric), creating what is missing. Same pair, same series, always.
+
+        Raises:
+            NotFound: a device that is not registered; nothing was created.
+        """
+
+
+class DeviceAdmin(Protocol):
+    """What the command line and the api need to manage devices."""
+
+    def put_district(self, district: District) -> None:
+        """Create or change a district."""
+
+    def add_device(self, device: Device, secret_hash: str) -> None:
+        """Register *device* (creating its district if need be).
+
+        Raises:
+            Conflict: the id is taken, or was taken by a removed device.
+        """
+
+    def remove_device(self, device: str) -> None:
+        """Remove *device*; its readings and series stay.
+
+        Raises:
+            NotFound: no such device.
+        """
+
+    def credentials(self) -> dict[str, str]:
+        """Return {device: bcrypt hash of its secret} of all devices, for the broker's user list."""
+
+
+class LedgerBook(Protocol):
+    """What the gateway's bookkeeper needs: tallies applied exactly once."""
+
+    def position(self, source: str) -> int:
+        """Return the log position up to which *source* was booked."""
+
+    def book(
+        self,
+        source: str,
+        position: int,
+        tallies: Sequence[Tally],
+        quarantined: Sequence[Quarantined],
+        statuses: Sequence[DeviceStatus],
+    ) -> None:
+        """Add everything in one transaction and move the position; at or below it, change nothing.
+
+        Keeps at most the configured number of quarantined messages: the oldest go, and are counted.
+        """
+
+
+class LedgerReader(Protocol):
+    """What the api needs of the ledger."""
+
+    def ledger(self, device: str | None = None, first_day: int = 0, last_day: int = 1 << 31) -> list[LedgerRow]:
+        """Return the balances per device and day (days since 1970), by device, then day."""
+
+    def quarantine(self, limit: int) -> list[Quarantined]:
+        """Return the newest quarantined messages, newest first."""
+
+    def statuses(self) -> dict[str, tuple[bool, int]]:
+        """Return {device: (online, since ns)} as last said."""
+
+
+class AlertJournal(Protocol):
+    """What the processors need: alert events stored once, together with their notices."""
+
+    def position(self, source: str) -> int:
+        """Return the log position up to which *source* was recorded."""
+
+    def record(self, source: str, position: int, events: Sequence[AlertEvent]) -> list[str]:
+        """Store *events*, move the position and queue the notices they cause (`core.notices`), in one transaction.
+
+        Return the ids of the alerts that changed. An event whose id is stored already is skipped, so a replay
+        changes nothing and tells nobody twice.
+        """
+
+
+class AlertDesk(Protocol):
+    """What the api needs to show alerts and act on them."""
+
+    def alerts(
+        self,
+        *,
+        active: bool | None = None,
+        district: str | None = None,
+        device: str | None = None,
+        retrospective: bool | None = None,
+        limit: int = 200,
+        before: int | None = None,
+    ) -> list[Alert]:
+        """Return alerts, newest opening first; `before` (ns, opening time) pages."""
+
+    def alert(self, alert: str) -> Alert:
+        """Return one alert.
+
+        Raises:
+            NotFound: no such alert.
+        """
+
+    def history(self, alert: str) -> list[AlertEvent]:
+        """Return the events of one alert, in order."""
+
+    def act(
+        self,
+        alert: str,
+        kind: EventKind,
+        *,
+        actor: str,
+        now_ns: int,
+        comment: str = "",
+        version: int | None = None,
+    ) -> Alert:
+        """Append what a person did, with the notices it causes; return the alert after it.
+
+        Raises:
+            NotFound: no such alert.
+            Conflict: impossible in its state, or *version* is given and not current; the text says who and when.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """A notice on its way. `id` is deterministic and goes out as idempotency key; `body` is JSON."""
+
+    id: str
+    channel: str
+    alert: str
+    topic: str
+    body: bytes
+    created: int
+    attempts: int = 0
+
+
+class Outbox(Protocol):
+    """What the notifier needs: notices that must go out, at least once, in order per alert and channel."""
+
+    def due(self, now_ns: int, limit: int) -> list[OutboxItem]:
+        """Return notices whose time has come, oldest first."""
+
+    def sent(self, item: str, now_ns: int) -> None:
+        """Mark a notice as delivered."""
+
+    def failed(self, item: str, retry_ns: int, error: str) -> None:
+        """Note a failed attempt and when to try again."""
+
+    def given_up(self, item: str, now_ns: int, error: str) -> None:
+        """Stop trying; the notice stays listed as failed."""
+
+    def pending(self) -> int:
+        """Return how many notices wait."""
+
+
+class Accounts(Protocol):
+    """What the api and the command line need of users, keys and sessions."""
+
+    def add_user(self, name: str, role: Role, password_hash: str) -> None:
+        """Create a user, or Conflict if the name is taken."""
+
+    def user(self, name: str) -> tuple[Principal, str] | None:
+        """Return a user and the password hash, or None."""
+
+    def add_key(self, name: str, role: Role, token_hash: str, now_ns: int) -> None:
+        """Create an API key, or Conflict if a key of that name is in force."""
+
+    def keys(self) -> list[ApiKey]:
+        """Return all keys, revoked ones included."""
+
+    def revoke_key(self, name: str, now_ns: int) -> None:
+        """Revoke the key in force under *name*, or NotFound."""
+
+    def key(self, token_hash: str) -> Principal | None:
+        """Return whose token hashes to this, None if unknown or revoked."""
+
+    def add_session(self, token_hash: str, user: str, expires_ns: int) -> None:
+        """Remember a login."""
+
+    def session(self, token_hash: str, now_ns: int) -> Principal | None:
+        """Return who is logged in with this token, None if unknown or over."""
+
+    def drop_session(self, token_hash: str) -> None:
+        """Forget a login."""
+
+
+# -- the live feed and snapshots -------------------------------------------------------------------------------------
+
+
+class LivePublisher(Protocol):
+    """What the processors need to tell what just changed; loss is allowed, blocking is not."""
+
+    async def publish(self, frame: LiveFrame) -> None:
+        """Send *frame* to whoever listens."""
+
+
+class Snapshots(Protocol):
+    """What the processors need to keep their state over a restart."""
+
+    def save(self, position: int, state: bytes) -> None:
+        """Make *state* durable as of log *position*; older snapshots may go, at least the last two stay."""
+
+    def load(self) -> list[tuple[int, bytes]]:
+        """Return what is kept, newest first; a damaged one is left out and logged by the caller."""

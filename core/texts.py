@@ -1,0 +1,58 @@
+"""This module says in English what evidence says in facts: for webhooks, MQTT, logs and API readers.
+
+The console does not use these sentences: it translates the code and the facts itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.alerts import Evidence
+
+__all__ = ["describe"]
+
+_WHY = {
+    "novelty.range": "outside everything this series has shown so far",
+    "novelty.season": "unusual for this hour of the week",
+    "novelty.sustain": "off its usual course for a while",
+    "novelty.shift": "its level has shifted",
+    "novelty.noise": "it scatters unlike before",
+    "novelty.flat": "it repeats one value for longer than ever before",
+    "novelty.jump": "a sudden step",
+    "threshold.above": "above the limit",
+    "threshold.below": "below the limit",
+    "range": "outside what the metric can be",
+    "flat": "reported unchanged for longer than this series ever was",
+    "gap": "no reading for several reporting intervals",
+}
+
+
+def describe(evidence: Evidence) -> str:
+    """Return one sentence with value, expected value, band and reason, as far as they are known.
+
+    >>> from core.alerts import Evidence, Priority
+    >>> describe(Evidence(code="gap", rule="silent", priority=Priority.LOW, district="d", device="a", measured=0,
+    ...                   duration_seconds=90))
+    'a is silent for 90 s: no reading for several reporting intervals'
+    """
+    e = evidence
+    unit = f" {e.unit}" if e.unit else ""
+    subject = f"{e.metric} at {e.device}" if e.metric else e.device
+    why = _WHY.get(e.code, e.code)
+    if e.code == "gap":
+        return f"{subject} is silent for {e.duration_seconds:.0f} s: {why}"
+    parts = [subject]
+    if e.value is not None:
+        parts.append(f"is {e.value:.6g}{unit}")
+    if e.expected is not None:
+        band = f" ({e.low:.4g} to {e.high:.4g})" if e.low is not None and e.high is not None else ""
+        parts.append(f"where {e.expected:.4g}{unit}{band} is expected")
+    text = " ".join(parts) + f": {why}"
+    if e.limit is not None:
+        text += f" of {e.limit:.6g}{unit}"
+    if e.duration_seconds:
+        text += f" for {e.duration_seconds:.0f} s"
+    if e.severity:
+        text += f"; severity {e.severity:.1f}"
+    return text

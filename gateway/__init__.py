@@ -1,0 +1,1 @@
+"""Gateway: takes messages off MQTT, admits or refuses each, makes them durable, then acknowledges."""

@@ -1,0 +1,1 @@
+"""The payload formats that devices speak, each a decoder from bytes to readings."""

@@ -1,0 +1,1 @@
+"""Processors: judge every reading, deterministically, and turn findings into few, explained alerts."""

@@ -1,0 +1,1 @@
+"""Alerting: rules, and the life of the alerts that they open."""

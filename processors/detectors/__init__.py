@@ -1,0 +1,1 @@
+"""Detectors: score readings against what their series did before."""

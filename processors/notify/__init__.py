@@ -1,0 +1,1 @@
+"""Notify: sends notices out of the outbox, to MQTT and signed webhooks."""

@@ -1,0 +1,1 @@
+"""Simulators: a digital city with known faults, the platform's independent check."""
