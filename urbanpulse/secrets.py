@@ -1,0 +1,85 @@
+"""This module makes and keeps the secrets of one installation: files of mode 0600 below the data folder.
+
+Nothing has a default password. What services need in the clear (their own broker passwords) lies in these files;
+what others prove to us (device secrets, users, keys) is stored only as a hash, in the catalog. Device secrets have
+256 random bits, so their bcrypt hash needs no work factor: cost 4 keeps a reconnecting fleet cheap.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import bcrypt
+
+from core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["SecretFolder", "hash_device_secret", "new_secret"]
+
+_BCRYPT_COST = 4
+
+
+def new_secret() -> str:
+    """Return 256 random bits as URL-safe text."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_device_secret(secret: str) -> str:
+    """Return the bcrypt hash under which the broker knows a device (`$2a$`, the form nats-server reads)."""
+    return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(_BCRYPT_COST, b"2a")).decode()
+
+
+class SecretFolder:
+    """The folder `secrets/` below the data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ensure(self, name: str, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Return the content of `<name>.json`, made with *make* and written (0600) if it is not there yet."""
+        file = self.path / f"{name}.json"
+        if not file.exists():
+            self.write(name, make())
+        return self.read(name)
+
+    def read(self, name: str) -> dict[str, str]:
+        """Return the content of `<name>.json`.
+
+        Raises:
+            SettingsError: missing, unreadable, or readable by others.
+        """
+        file = self.path / f"{name}.json"
+        try:
+            if file.stat().st_mode & 0o077:
+                raise SettingsError("data_dir", f"{file} is readable by others: chmod 600 it")
+            content: dict[str, str] = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise SettingsError("data_dir", f"cannot read {file}: {error}") from error
+        return content
+
+    def write(self, name: str, content: dict[str, str]) -> None:
+        """Replace `<name>.json` in one step, mode 0600."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self.path / f"{name}.json"
+        new = file.with_suffix(".new")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(content, out, indent=1)
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(file)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock, so that roles starting at the same time prepare it once."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
