@@ -1,0 +1,11 @@
+"""This module runs migrations on the connection that `backends.catalog.engine` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from backends.catalog.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()
