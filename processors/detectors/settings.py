@@ -1,0 +1,74 @@
+"""This module holds the settings of the detectors: thresholds, rates, and limits on what they keep."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["LivenessSettings", "NoveltySettings", "Thresholds"]
+
+
+class Thresholds(BaseModel):
+    """How far each channel must leave its record, in widths of that record, to be an alert (severity 1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    range: float = Field(default=0.02, gt=0, description="RANGE: beyond everything seen, in widths of that")
+    season: float = Field(default=1 / 6, gt=0, description="SEASON: residual to the hourly profile")
+    sustain: float = Field(default=1 / 6, gt=0, description="SUSTAIN: smoothed residual")
+    shift: float = Field(default=1 / 6, gt=0, description="SHIFT: distance of fast and slow level")
+    noise: float = Field(default=0.5, gt=0, description="NOISE: ratio of fast and slow scatter")
+    flat: float = Field(default=2.0, gt=0, description="FLAT: surprise of a run of equal values")
+    jump: float = Field(default=1 / 3, gt=0, description="JUMP: one-step surprise")
+
+
+class NoveltySettings(BaseModel):
+    """Settings of the novelty bank. Rates are per reading; where readings come faster than `reference_seconds`,.
+
+    slow rates are scaled down by elapsed time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_series: int = Field(default=1_000_000, ge=1, description="series kept; readings of further ones are not judged")
+    profile: Literal["day", "week"] = Field(
+        default="week",
+        description="hourly profile per day (24 values) or also per week (168 more; about 1 kB a series)",
+    )
+    warm_readings: int = Field(default=150, ge=31, description="readings before a series (or a new rhythm) is judged")
+    start_readings: int = Field(default=30, ge=1, description="readings before records are kept")
+    half_life_readings: float = Field(default=4000.0, gt=0, description="after which a record has shrunk by half")
+    fast_rate: float = Field(default=0.1, gt=0, le=1, description="rate of the fast level, scatter and residual")
+    slow_rate: float = Field(default=0.002, gt=0, le=1, description="rate of the slow level and of record centres")
+    scale_rate: float = Field(default=0.005, gt=0, le=1, description="rate of both scales")
+    profile_rate: float = Field(default=0.02, gt=0, le=1, description="least rate of the hourly profile")
+    profile_clip_scales: float = Field(
+        default=6.0, gt=0, description="residuals are learned up to this many slow scales"
+    )
+    reference_seconds: float = Field(default=300.0, gt=0, description="interval for which the slow rates are meant")
+    rhythm_factor: float = Field(
+        default=4.0, gt=1, description="an interval this much longer or shorter is another rhythm"
+    )
+    rhythm_readings: int = Field(default=3, ge=1, description="consecutive readings that make a new rhythm")
+    rest_readings: int = Field(default=30, ge=0, description="silence after an alert, unless it gets worse")
+    rearm_factor: float = Field(default=1.5, ge=1, description="what counts as worse: this times the alerted severity")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="alert level of each channel")
+
+
+class LivenessSettings(BaseModel):
+    """Settings of the gap check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_series: int = Field(
+        default=1_000_000, ge=1, description="series watched; further ones are counted, not watched"
+    )
+    missed_intervals: float = Field(default=3.0, gt=1, description="silence in expected intervals that makes a gap")
+    floor_seconds: float = Field(default=30.0, gt=0, description="no gap is shorter than this")
+    ceiling_seconds: float = Field(default=7 * 86_400.0, gt=0, description="longest interval that is learned")
+    learn_readings: int = Field(default=5, ge=2, description="intervals seen before silence is judged")
+    rate: float = Field(default=0.1, gt=0, le=1, description="rate at which the interval estimate moves")
+    late_seconds: float = Field(
+        default=60.0, gt=0, description="readings measured longer ago do not teach the interval"
+    )

@@ -1,0 +1,86 @@
+"""This module maps series ids to the rows of a struct of arrays, in order of first appearance.
+
+Series ids come in dense blocks (`core.city.SERIES_BLOCK`), so one small table per block that occurs is enough. The
+order of rows depends only on the order of readings, never on how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.city import SERIES_BLOCK
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Slots"]
+
+_SHIFT = SERIES_BLOCK.bit_length() - 1
+_MASK = SERIES_BLOCK - 1
+
+
+class Slots:
+    """Rows of known series. Attributes: `count` rows in use, `limit` rows allowed."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+        self._ids = np.zeros(64, np.int32)
+        self._block_row = np.full(1, -1, np.int32)
+        self._table = np.empty((0, SERIES_BLOCK), np.int32)
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """Return the series id of each row, int32[count]."""
+        return self._ids[: self.count]
+
+    def find(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the row of each of *series*, int32[N], -1 where unknown."""
+        block = series >> _SHIFT
+        known = (block >= 0) & (block < len(self._block_row))
+        row = self._block_row[np.where(known, block, 0)]
+        known &= row >= 0
+        if not len(self._table):
+            return np.full(len(series), -1, np.int32)
+        slot = self._table[np.where(known, row, 0), series & _MASK]
+        return np.where(known, slot, np.int32(-1))
+
+    def claim(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the row of each of *series*, giving rows to new ones until the limit; -1 beyond it.
+
+        Negative ids never get a row.
+        """
+        slot = self.find(series)
+        missing = np.flatnonzero((slot < 0) & (series >= 0))
+        if len(missing) and self.count < self.limit:
+            ids, first = np.unique(series[missing], return_index=True)
+            self._add(ids[np.argsort(first)][: self.limit - self.count])
+            slot = self.find(series)
+        return slot
+
+    def _add(self, ids: NDArray[np.int32]) -> None:
+        blocks = ids >> _SHIFT
+        if int(blocks.max()) >= len(self._block_row):
+            grown = np.full(int(blocks.max()) + 1, -1, np.int32)
+            grown[: len(self._block_row)] = self._block_row
+            self._block_row = grown
+        fresh = np.unique(blocks[self._block_row[blocks] < 0])
+        if len(fresh):
+            self._block_row[fresh] = np.arange(len(self._table), len(self._table) + len(fresh), dtype=np.int32)
+            self._table = np.concatenate([self._table, np.full((len(fresh), SERIES_BLOCK), -1, np.int32)])
+        end = self.count + len(ids)
+        if end > len(self._ids):
+            self._ids = np.concatenate([self._ids, np.zeros(max(end, 2 * len(self._ids)) - len(self._ids), np.int32)])
+        self._ids[self.count : end] = ids
+        self._table[self._block_row[blocks], ids & _MASK] = np.arange(self.count, end, dtype=np.int32)
+        self.count = end
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int32], limit: int) -> Slots:
+        """Build the map in which `ids[k]` has row k."""
+        slots = cls(limit)
+        if len(ids):
+            slots._add(ids)
+        return slots
