@@ -1,0 +1,181 @@
+"""This module is the fleet: it keeps many virtual devices connected and tells how their readings fare.
+
+A few tasks serve all devices: `fleet-tend` looks once a second after keep-alives and broken connections, and
+`fleet-connect-<n>` open connections, a bounded number at a time. Sockets are served by the event loop itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from core.errors import SettingsError
+from simulators.device import Broker, Link, Numbers, VirtualDevice
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterable, Mapping
+
+    from core.clock import Clock
+    from simulators.settings import SimulatorSettings
+
+__all__ = ["Fleet", "Progress"]
+
+_log = structlog.get_logger()
+_TEND_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a run stands. Readings objects, not messages, are counted; `done` of `total` is about the phase.
+
+    `phase` is `connect`, `backfill`, `live`, `replay` or `stopped`; `total` is 0 where there is no end.
+    """
+
+    phase: str
+    done: int
+    total: int
+    connected: int
+    devices: int
+    numbers: Numbers = field(default_factory=Numbers)
+    outstanding: int = 0
+    stored: int = 0
+    faults: tuple[str, ...] = ()
+
+
+class Fleet:
+    """Virtual devices of one process, on the running event loop. Use `serve` as a task, then `stop`."""
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        credentials: Mapping[str, str],
+        *,
+        broker: Broker,
+        settings: SimulatorSettings,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        """Make the devices; nothing is connected yet.
+
+        Raises:
+            SettingsError: a device has no password while others have.
+        """
+        self.numbers = Numbers()
+        self.moved = asyncio.Event()
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self.devices: dict[str, VirtualDevice] = {}
+        for name in names:
+            if credentials and name not in credentials:
+                raise SettingsError("credentials", f"device {name!r} has none")
+            self.devices[name] = VirtualDevice(
+                name,
+                credentials.get(name),
+                broker=broker,
+                settings=settings,
+                loop=asyncio.get_running_loop(),
+                numbers=self.numbers,
+                on_progress=self.moved.set,
+            )
+        self._waiting: asyncio.Queue[VirtualDevice] = asyncio.Queue(max(1, len(self.devices)))
+        self._refusal_logged = ""
+
+    @property
+    def connected(self) -> int:
+        """Return how many devices have a CONNACK and no broken socket."""
+        return sum(device.link is Link.UP for device in self.devices.values())
+
+    @property
+    def outstanding(self) -> int:
+        """Return how many messages have no ack yet."""
+        return sum(device.outstanding for device in self.devices.values())
+
+    @property
+    def stored(self) -> int:
+        """Return how many messages wait in the devices."""
+        return sum(device.stored for device in self.devices.values())
+
+    def progress(self, phase: str, done: int, total: int, faults: tuple[str, ...] = ()) -> Progress:
+        """Return the figures of this moment."""
+        return Progress(
+            phase, done, total, self.connected, len(self.devices), self.numbers, self.outstanding, self.stored, faults
+        )
+
+    async def serve(self) -> None:
+        """Connect all devices and keep them connected, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tend(), name="fleet-tend")
+            for n in range(self._settings.connect_parallel):
+                group.create_task(self._connect(), name=f"fleet-connect-{n}")
+
+    async def settle(self, outstanding: int) -> None:
+        """Wait until at most *outstanding* messages are stored or on their way, however long that takes."""
+        while self.outstanding + self.stored > outstanding:
+            await self.movement(1.0)
+
+    async def movement(self, seconds: float) -> None:
+        """Wait until something was acked or a connection changed, *seconds* at most."""
+        self.moved.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self.moved.wait()
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """Say goodbye: the last acks are awaited for `stop_seconds`, then everything is closed."""
+        for device in self.devices.values():
+            if device.link is Link.UP:
+                device.say_offline()
+        try:
+            async with asyncio.timeout(self._settings.stop_seconds):
+                while any(d.outstanding + d.stored for d in self.devices.values() if d.link is Link.UP):
+                    await self.movement(0.1)
+        except TimeoutError:
+            _log.warning("devices stopped with messages left", outstanding=self.outstanding, stored=self.stored)
+        for device in self.devices.values():
+            device.disconnect()
+
+    async def _tend(self) -> None:
+        while True:
+            now = self._clock.monotonic()
+            for device in self.devices.values():
+                device.tend()
+                if device.link is Link.DOWN and now >= device.retry_at:
+                    device.link = Link.CONNECTING
+                    device.retry_at = now + self._backoff(device.failures)
+                    device.failures += 1
+                    self._waiting.put_nowait(device)
+            self._tell_refusal()
+            await self._clock.sleep(min(_TEND_SECONDS, self._settings.reconnect_min_seconds))
+
+    async def _connect(self) -> None:
+        while True:
+            device = await self._waiting.get()
+            try:
+                await asyncio.to_thread(device.connect)
+            except OSError as error:
+                device.link = Link.DOWN
+                self.numbers.refusals += 1
+                self.numbers.refusal = f"{device.name}: {error}"
+                continue
+            if device.failures > 1:
+                self.numbers.reconnects += 1
+            device.attach()
+
+    def _backoff(self, failures: int) -> float:
+        longest: float = min(
+            self._settings.reconnect_max_seconds, self._settings.reconnect_min_seconds * 2 ** min(failures, 12)
+        )
+        return longest * self._rng.uniform(0.5, 1.0)
+
+    def _tell_refusal(self) -> None:
+        if self.numbers.refusal and not self._refusal_logged:
+            _log.warning("devices are refused", refusals=self.numbers.refusals, last=self.numbers.refusal)
+        if self.numbers.refusal != self._refusal_logged:
+            self._refusal_logged = self.numbers.refusal
