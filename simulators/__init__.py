@@ -6,6 +6,18 @@ from simulators.city import run_city
 from simulators.device import Broker, Numbers
 from simulators.fleet import Progress
 from simulators.layout import demo_city
+from simulators.replay import Recording, device_name, read_recording, run_replay
 from simulators.settings import SimulatorSettings
 
-__all__ = ["Broker", "Numbers", "Progress", "SimulatorSettings", "demo_city", "run_city"]
+__all__ = [
+    "Broker",
+    "Numbers",
+    "Progress",
+    "Recording",
+    "SimulatorSettings",
+    "demo_city",
+    "device_name",
+    "read_recording",
+    "run_city",
+    "run_replay",
+]

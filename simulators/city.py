@@ -6,19 +6,19 @@ seconds are sent at once. So every device's readings go on without a gap.
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from typing import TYPE_CHECKING
 
 import structlog
 
 from simulators.faults import FaultPlan, demo_plan, label
-from simulators.fleet import Fleet
+from simulators.fleet import Fleet, drive
 from simulators.layout import demo_city
 from simulators.reports import Grid, Report, pack, reports
 from simulators.world import World
 
 if TYPE_CHECKING:
+    import asyncio
     import random
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -33,7 +33,6 @@ __all__ = ["CityRun", "run_city"]
 _log = structlog.get_logger()
 _S = 1_000_000_000
 _AHEAD = 12  # slots computed at once: one numpy call costs the same for 1 and for 12
-_PROGRESS_SECONDS = 0.5
 
 
 async def run_city(
@@ -56,30 +55,14 @@ async def run_city(
         SettingsError: a device has no credential.
     """
     run = CityRun(settings=settings, broker=broker, credentials=credentials, clock=clock, rng=rng, labels=labels)
-    ended = asyncio.Event()
 
-    async def tell() -> None:
-        while not ended.is_set():
-            if progress is not None:
-                progress(run.progress())
-            await clock.sleep(_PROGRESS_SECONDS)
+    def tell() -> None:
+        if progress is not None:
+            progress(run.progress())
 
-    async with asyncio.TaskGroup() as group:
-        helpers = [
-            group.create_task(run.fleet.serve(), name="city-fleet"),
-            group.create_task(tell(), name="city-progress"),
-        ]
-        work = group.create_task(run.publish(), name="city-publish")
-        stopped = group.create_task(stop.wait(), name="city-stop")
-        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (work, stopped):
-            task.cancel()
-        await run.fleet.stop()
-        for task in helpers:
-            task.cancel()
+    await drive(run.fleet, run.publish(), stop=stop, clock=clock, tell=tell)
     run.phase = "stopped"
-    if progress is not None:
-        progress(run.progress())
+    tell()
     return run.progress()
 
 

@@ -17,15 +17,16 @@ from simulators.device import Broker, Link, Numbers, VirtualDevice
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from core.clock import Clock
     from simulators.settings import SimulatorSettings
 
-__all__ = ["Fleet", "Progress"]
+__all__ = ["Fleet", "Progress", "drive"]
 
 _log = structlog.get_logger()
 _TEND_SECONDS = 1.0
+_TELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +180,33 @@ class Fleet:
             _log.warning("devices are refused", refusals=self.numbers.refusals, last=self.numbers.refusal)
         if self.numbers.refusal != self._refusal_logged:
             self._refusal_logged = self.numbers.refusal
+
+
+async def drive(
+    fleet: Fleet, work: Coroutine[None, None, None], *, stop: asyncio.Event, clock: Clock, tell: Callable[[], object]
+) -> None:
+    """Run *work* with *fleet* connected until it ends or *stop* is set; say how it goes about twice a second.
+
+    An error of *work* ends everything and is raised in an `ExceptionGroup`; the devices are closed in any case.
+    """
+
+    async def telling() -> None:
+        while True:
+            tell()
+            await clock.sleep(_TELL_SECONDS)
+
+    async with asyncio.TaskGroup() as group:
+        helpers = [
+            group.create_task(fleet.serve(), name="fleet-serve"),
+            group.create_task(telling(), name="fleet-tell"),
+        ]
+        working = group.create_task(work, name="fleet-work")
+        stopped = group.create_task(stop.wait(), name="fleet-stop")
+        try:
+            await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            working.cancel()
+            stopped.cancel()
+            await fleet.stop()
+            for task in helpers:
+                task.cancel()

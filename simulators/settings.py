@@ -32,4 +32,3 @@ class SimulatorSettings(BaseModel):
     first_fault_seconds: float = Field(60.0, ge=0, description="When, after going live, the first fault begins.")
     fault_gap_seconds: float = Field(240.0, gt=0, description="Time from one fault's begin to the next one's.")
     fault_count: int = Field(180, ge=0, le=10_000, description="Faults in the plan (180 are half a day).")
-    replay_window: int = Field(64, ge=1, le=1000, description="Replay messages on their way without an ack.")
