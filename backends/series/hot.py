@@ -1,0 +1,102 @@
+"""This module is a reader's copy of the journal: unpacked once, appended to, trimmed when batches are sealed.
+
+Chunks of at least `_CHUNK` rows keep a query over the journal to a few vector operations, however small the
+batches were. At most `limit` rows stay in memory; what is beyond is unpacked again for each query.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backends.series.columns import concat, empty, take, unpack
+from core.errors import MalformedPayload
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from backends.series.columns import Columns, Layout
+
+__all__ = ["HotRows"]
+
+_CHUNK = 65_536
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows of consecutive batches; `ids[i]` is the batch that ends before row `ends[i]`."""
+
+    ids: tuple[int, ...]
+    ends: tuple[int, ...]
+    rows: Columns
+
+
+class HotRows:
+    """The unsealed rows of one kind. `refresh` under a read transaction, then `chunks` are that moment's rows."""
+
+    def __init__(self, layout: Layout, limit: int) -> None:
+        self._layout = layout
+        self._limit = limit
+        self._chunks: list[_Chunk] = []
+        self._seen = 0
+
+    def refresh(self, db: sqlite3.Connection, through: int) -> list[Columns]:
+        """Return all rows of batches above *through*, in the order of writing."""
+        self._trim(through)
+        held = sum(chunk.ends[-1] for chunk in self._chunks)
+        ids: list[int] = []
+        ends: list[int] = []
+        fresh: list[Columns] = []
+        beyond: list[Columns] = []
+        total = 0
+        for batch, data in db.execute(
+            "SELECT id, data FROM batch WHERE id > ? AND kind = ? ORDER BY id",
+            (max(self._seen, through), self._layout.kind),
+        ):
+            rows = self._unpack(batch, data)
+            total += len(rows["series"])
+            if held + total > self._limit:
+                beyond.append(rows)
+                continue
+            self._seen = batch
+            fresh.append(rows)
+            ids.append(batch)
+            ends.append(total)
+        if fresh:
+            self._append(_Chunk(tuple(ids), tuple(ends), concat(self._layout, fresh)))
+        return [chunk.rows for chunk in self._chunks] + ([concat(self._layout, beyond)] if beyond else [])
+
+    def _unpack(self, batch: int, data: bytes) -> Columns:
+        try:
+            return unpack(self._layout, data)
+        except MalformedPayload as error:
+            log.error("series journal batch unreadable", batch=batch, error=str(error))  # noqa: TRY400 - no trace
+            return empty(self._layout)
+
+    def _append(self, chunk: _Chunk) -> None:
+        if self._chunks and self._chunks[-1].ends[-1] < _CHUNK:
+            last = self._chunks.pop()
+            shift = last.ends[-1]
+            chunk = _Chunk(
+                last.ids + chunk.ids,
+                last.ends + tuple(end + shift for end in chunk.ends),
+                concat(self._layout, [last.rows, chunk.rows]),
+            )
+        self._chunks.append(chunk)
+
+    def _trim(self, through: int) -> None:
+        self._chunks = [chunk for chunk in self._chunks if chunk.ids[-1] > through]
+        if self._chunks and self._chunks[0].ids[0] <= through:
+            first = self._chunks[0]
+            cut = bisect_right(first.ids, through)
+            gone = first.ends[cut - 1]
+            self._chunks[0] = _Chunk(
+                first.ids[cut:],
+                tuple(end - gone for end in first.ends[cut:]),
+                take(first.rows, slice(gone, None)),
+            )
