@@ -55,18 +55,18 @@ class Instrument:
 
 
 INSTRUMENTS: dict[str, Instrument] = {
-    "pm25": Instrument(0.6, 0.04, 1, 0.0, 1000.0),
-    "pm10": Instrument(1.0, 0.04, 1, 0.0, 2000.0),
-    "no2": Instrument(0.9, 0.03, 1, 0.0, 1000.0),
-    "o3": Instrument(1.2, 0.02, 1, 0.0, 800.0),
-    "flow": Instrument(14.0, 0.05, 0, 0.0, 20_000.0),
-    "speed": Instrument(1.3, 0.0, 1, 0.0, 250.0),
-    "occupancy": Instrument(0.04, 0.06, 2, 0.0, 100.0),
-    "noise": Instrument(0.8, 0.0, 1, 20.0, 140.0),
+    "pm25": Instrument(0.3, 0.02, 1, 0.0, 1000.0),
+    "pm10": Instrument(0.5, 0.02, 1, 0.0, 2000.0),
+    "no2": Instrument(0.5, 0.015, 1, 0.0, 1000.0),
+    "o3": Instrument(0.7, 0.01, 1, 0.0, 800.0),
+    "flow": Instrument(8.0, 0.025, 0, 0.0, 20_000.0),
+    "speed": Instrument(0.6, 0.0, 1, 0.0, 250.0),
+    "occupancy": Instrument(0.03, 0.03, 2, 0.0, 100.0),
+    "noise": Instrument(0.4, 0.0, 1, 20.0, 140.0),
     "temperature": Instrument(0.15, 0.0, 2, -60.0, 70.0),
-    "humidity": Instrument(0.7, 0.0, 1, 0.0, 100.0),
-    "power": Instrument(2.0, 0.015, 1, -100_000.0, 100_000.0),
-    "voltage": Instrument(0.45, 0.0, 2, 0.0, 500_000.0),
+    "humidity": Instrument(0.5, 0.0, 1, 0.0, 100.0),
+    "power": Instrument(1.0, 0.01, 1, -100_000.0, 100_000.0),
+    "voltage": Instrument(0.2, 0.0, 2, 0.0, 500_000.0),
 }
 
 
@@ -78,7 +78,7 @@ class Causes:
         hour: local hour of the day, 0-24.
         sun: 0 at night to 1 at noon.
         summer: -1 in the middle of January to 1 in the middle of July.
-        activity: how busy the streets are, 0-1: rush hours on working days, one flat hump at weekends.
+        activity: how busy the streets are, 0-1: rush hours on working days, milder ones and a fuller noon at weekends.
         front: weather front, about -2 (warm, dry) to 2 (cold, damp).
         stagnation: how still the air stands, 0-1; highest in the small hours.
     """
@@ -99,8 +99,8 @@ class Causes:
         weekday = (np.floor((local - 3 * 3600) / _DAY) + 3) % 7  # day 0 of the epoch was a Thursday
         work = np.exp(-(((hour - 8.3) / 1.3) ** 2)) + 0.95 * np.exp(-(((hour - 18.0) / 1.7) ** 2))
         midday = np.exp(-(((hour - 13.3) / 4.2) ** 2))
-        activity = np.where(weekday < 5, 0.06 + 0.78 * work + 0.42 * midday, 0.06 + 0.36 * work + 0.52 * midday)
-        still = np.cos((hour - 4.0) / 24 * 2 * np.pi) + 0.9 * wander(key(seed, "stagnation"), seconds, 9 * 3600.0)
+        activity = np.where(weekday < 5, 0.06 + 0.78 * work + 0.42 * midday, 0.06 + 0.60 * work + 0.46 * midday)
+        still = np.cos((hour - 4.0) / 24 * 2 * np.pi) + 0.55 * wander(key(seed, "stagnation"), seconds, 9 * 3600.0)
         return cls(
             hour=hour,
             sun=np.clip(np.cos((hour - 13.0) / 24 * 2 * np.pi), 0.0, None) ** 1.5,
@@ -137,10 +137,10 @@ def _air(site: _Site) -> dict[str, NDArray[np.float64]]:
     load = c.activity * site.trait("street", 0.6, 1.4)
     still = 0.5 + c.stagnation
     heating = 1.0 - 0.35 * c.summer
-    pm25 = site.trait("pm25", 9, 15) * still * heating * (0.7 + 0.6 * load) * np.exp(0.16 * site.course("haze", 7.0))
-    dust = site.trait("dust", 8, 16) * (1 + 0.3 * c.activity) * np.exp(0.2 * site.course("dust", 9.0) - 0.1 * c.front)
-    no2 = site.trait("no2", 6, 11) + 30 * load * (0.4 + 0.8 * c.stagnation) * np.exp(0.1 * site.course("no2", 6.0))
-    sunny = (48 + 12 * c.summer) * (0.55 + 0.9 * c.sun) * np.exp(0.06 * site.course("o3", 8.0) - 0.06 * c.front)
+    pm25 = site.trait("pm25", 9, 15) * still * heating * (0.7 + 0.6 * load) * np.exp(0.10 * site.course("haze", 7.0))
+    dust = site.trait("dust", 8, 16) * (1 + 0.3 * c.activity) * np.exp(0.12 * site.course("dust", 9.0) - 0.06 * c.front)
+    no2 = site.trait("no2", 6, 11) + 30 * load * (0.4 + 0.8 * c.stagnation) * np.exp(0.06 * site.course("no2", 6.0))
+    sunny = (48 + 12 * c.summer) * (0.55 + 0.9 * c.sun) * np.exp(0.05 * site.course("o3", 8.0) - 0.04 * c.front)
     return {"pm25": pm25, "pm10": 1.3 * pm25 + dust, "no2": no2, "o3": np.maximum(sunny - 0.35 * no2, 4.0)}
 
 
@@ -149,7 +149,7 @@ def _traffic(site: _Site) -> dict[str, NDArray[np.float64]]:
     lanes = 1 + round(site.trait("lanes", 0, 2))
     usual = 780.0 * lanes * site.trait("use", 0.7, 1.1)
     wet = 1 - 0.04 * np.clip(c.front, 0, 2)
-    flow = usual * c.activity * wet * np.exp(0.05 * site.course("flow", 3.0, shared=0.8))
+    flow = usual * c.activity * wet * np.exp(0.035 * site.course("flow", 3.0, shared=0.8))
     free = site.trait("free", 48, 68)
     speed = free * wet * (1 - 0.42 * np.clip(flow / (900.0 * lanes), 0, 1.2) ** 2)
     # share of time that a 2 m loop is covered by cars of 4.5 m
@@ -158,7 +158,7 @@ def _traffic(site: _Site) -> dict[str, NDArray[np.float64]]:
 
 def _noise(site: _Site) -> dict[str, NDArray[np.float64]]:
     street = 10 * np.log10(0.05 + site.causes.activity * site.trait("street", 0.6, 1.4))
-    return {"noise": site.trait("base", 61, 68) + street + 0.8 * site.course("hum", 4.0)}
+    return {"noise": site.trait("base", 61, 68) + street + 0.6 * site.course("hum", 4.0)}
 
 
 def _weather(site: _Site) -> dict[str, NDArray[np.float64]]:
@@ -172,13 +172,13 @@ def _energy(site: _Site) -> dict[str, NDArray[np.float64]]:
     lights = np.exp(-(((((c.hour - 20.3) + 12) % 24 - 12) / 2.6) ** 2))
     climate = np.abs(_temperature(c) - 20.0) / 20.0
     load = 0.42 + 0.30 * c.activity + 0.26 * lights + 0.16 * climate
-    load = load * np.exp(0.035 * site.course("load", 4.0))
-    sag = 5.0 * (load - 0.6) + 0.5 * site.course("grid", 3.0)
+    load = load * np.exp(0.025 * site.course("load", 4.0))
+    sag = 5.0 * (load - 0.6) + 0.3 * site.course("grid", 3.0)
     return {"power": site.trait("size", 240, 900) * load, "voltage": 231.5 - sag + site.trait("tap", -1.5, 1.5)}
 
 
 def _temperature(c: Causes) -> NDArray[np.float64]:
-    return 16 + 14 * c.summer + 5.5 * np.cos((c.hour - 15.0) / 24 * 2 * np.pi) - 3.0 * c.front
+    return 16 + 14 * c.summer + 5.5 * np.cos((c.hour - 15.0) / 24 * 2 * np.pi) - 2.0 * c.front
 
 
 _MODELS: dict[str, Callable[[_Site], dict[str, NDArray[np.float64]]]] = {
