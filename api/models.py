@@ -1,0 +1,334 @@
+"""This module describes the bodies of the HTTP contract for OpenAPI; a test holds the answers to them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.accounts import Role
+from core.alerts import AlertState, EventKind, Priority
+
+__all__ = [
+    "AlertHistory",
+    "AlertOut",
+    "AlertPage",
+    "Comment",
+    "Credential",
+    "DeviceList",
+    "DistrictList",
+    "FeatureCollection",
+    "FrameOut",
+    "Latest",
+    "LedgerOut",
+    "Login",
+    "Me",
+    "NewDevice",
+    "ProblemOut",
+    "QuarantineList",
+    "Readings",
+    "SeriesList",
+    "Session",
+]
+
+Aggregate = Literal["mean", "min", "max", "last", "none"]
+Id = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemOut(_Model):
+    """An error after RFC 9457."""
+
+    type: str = Field(examples=["urn:urbanpulse:problem:not-found"])
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, str]] | None = Field(None, description="Per bad field: `field` and `reason`.")
+
+
+class Login(_Model):
+    """Name and password."""
+
+    name: str = Field(min_length=1, max_length=64)
+    password: str = Field(min_length=1, max_length=256, json_schema_extra={"format": "password"})
+
+
+class Session(_Model):
+    """Who logged in."""
+
+    name: str
+    role: Role
+
+
+class Me(Session):
+    """Who is asking."""
+
+    kind: Literal["user", "key"]
+
+
+class DistrictOut(_Model):
+    """A part of the city."""
+
+    id: str
+    name: str
+    outline: list[tuple[float, float]] = Field(description="Closed ring of (longitude, latitude), possibly empty.")
+
+
+class DistrictList(_Model):
+    """All districts."""
+
+    items: list[DistrictOut]
+
+
+class DeviceOut(_Model):
+    """A device and whether it said that it is there."""
+
+    id: str
+    kind: str
+    district: str
+    name: str
+    lat: float | None
+    lon: float | None
+    online: bool | None = Field(description="null: it never said.")
+    since: str | None
+
+
+class DeviceList(_Model):
+    """Devices by id."""
+
+    items: list[DeviceOut]
+
+
+class NewDevice(_Model):
+    """A device to register."""
+
+    id: str = Id
+    kind: str = Id
+    district: str = Id
+    name: str = Field("", max_length=200)
+    lat: float | None = Field(None, ge=-90, le=90)
+    lon: float | None = Field(None, ge=-180, le=180)
+
+
+class Credential(_Model):
+    """What the device logs in to the broker with; shown once."""
+
+    username: str
+    password: str
+
+
+class SeriesOut(_Model):
+    """One metric of one device."""
+
+    id: int
+    device: str
+    metric: str
+    district: str
+    unit: str
+
+
+class SeriesList(_Model):
+    """Series by id."""
+
+    items: list[SeriesOut]
+
+
+class LatestItem(_Model):
+    """The newest reading of a series by measured time."""
+
+    series: int
+    device: str
+    metric: str
+    district: str
+    unit: str
+    value: float
+    measured: str
+    quality: list[str]
+    severity: float = Field(description="The detector's score, 0 where all is well, 1 unusual.")
+
+
+class Latest(_Model):
+    """All newest readings, and the last live frame that they contain."""
+
+    epoch: str
+    n: int
+    items: list[LatestItem]
+
+
+class FeatureCollection(_Model):
+    """GeoJSON: a Feature per device that has a place; `properties.readings` maps metric to its newest reading."""
+
+    type: Literal["FeatureCollection"]
+    epoch: str
+    n: int
+    features: list[dict[str, Any]]
+
+
+class Columns(_Model):
+    """Readings or buckets in columns of equal length; `t` in epoch ms (start of the bucket)."""
+
+    t: list[int]
+    value: list[float]
+    low: list[float] = Field(description="Least value in the bucket, whatever the aggregate.")
+    high: list[float] = Field(description="Greatest value in the bucket, whatever the aggregate.")
+    n: list[int]
+    quality: list[int] = Field(description="Quality masks, or-ed over the bucket.")
+
+
+class Band(_Model):
+    """What is expected, in hourly steps; `t` in epoch ms."""
+
+    t: list[int]
+    expected: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+
+
+class Readings(_Model):
+    """Readings of a series."""
+
+    series: SeriesOut
+    start: str
+    end: str
+    width_seconds: float | None = Field(description="Width of the buckets; null for raw readings.")
+    columns: Columns
+    band: Band
+
+
+class Facts(BaseModel):
+    """Why an alert was raised: a message code and facts, with one English sentence."""
+
+    code: str
+    rule: str
+    priority: Priority
+    district: str
+    device: str
+    metric: str
+    series: int
+    unit: str
+    measured: str
+    value: float | None
+    expected: float | None
+    low: float | None
+    high: float | None
+    limit: float | None
+    duration_seconds: float
+    severity: float
+    retrospective: bool
+    text: str
+
+
+class CommentOut(_Model):
+    """What somebody said about an alert."""
+
+    at: str
+    by: str
+    text: str
+
+
+class AlertOut(Facts):
+    """An alert with the evidence at its opening; `worst` is the worst since."""
+
+    id: str
+    state: AlertState
+    version: int
+    opened_at: str
+    changed_at: str
+    cleared_at: str | None
+    owner: str | None
+    worst: Facts
+    comments: list[CommentOut]
+
+
+class AlertPage(_Model):
+    """Alerts, newest opening first."""
+
+    items: list[AlertOut]
+    next_cursor: str | None
+
+
+class EventOut(_Model):
+    """One thing that happened to an alert."""
+
+    kind: EventKind
+    at: str
+    recorded: str
+    actor: str
+    comment: str
+
+
+class AlertHistory(_Model):
+    """All that happened to an alert, in order."""
+
+    items: list[EventOut]
+
+
+class Comment(_Model):
+    """Words for the record."""
+
+    comment: str = Field("", max_length=2000)
+
+
+class Balance(_Model):
+    """Messages by outcome; received = accepted + duplicate + late + quarantined + refused."""
+
+    received: int
+    accepted: int
+    duplicate: int
+    late: int
+    quarantined: int
+    refused: int
+    readings: int
+    balances: bool
+    reasons: dict[str, int]
+
+
+class DayBalance(Balance):
+    """The balance of one device and day (UTC, by receipt)."""
+
+    device: str
+    day: str
+
+
+class LedgerOut(_Model):
+    """Balances per device and day, and their sum."""
+
+    items: list[DayBalance]
+    total: Balance
+
+
+class QuarantinedOut(_Model):
+    """A message that could not be admitted."""
+
+    topic: str
+    payload_base64: str
+    received: str
+    device: str
+    reason: str
+    detail: str
+
+
+class QuarantineList(_Model):
+    """Quarantined messages, newest first."""
+
+    items: list[QuarantinedOut]
+
+
+class FrameOut(_Model):
+    """A live frame: what changed, in columns. A number that does not follow the last one means: fetch the snapshot."""
+
+    epoch: str
+    n: int
+    sent: int
+    series: list[int]
+    measured: list[int]
+    value: list[float]
+    quality: list[int]
+    severity: list[float]
+    alerts: list[str]
+    online: list[str]
+    offline: list[str]

@@ -1,0 +1,71 @@
+"""This module tells machines how the api is: alive, ready, and in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from api.context import Context, Ctx, json_response
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["health"])
+
+_CHECK_SECONDS = 2.0
+
+
+@router.get("/livez", operation_id="get_liveness")
+async def livez() -> Response:
+    """Answer at all: the event loop runs."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz", operation_id="get_readiness", responses={503: {"description": "A part is bad."}})
+async def readyz(context: Ctx) -> Response:
+    """Ask every part; 503 when one is bad, with its name."""
+    ports = context.ports
+    checks: dict[str, Callable[[], object]] = {
+        "catalog": ports.registry.revision,
+        "series": partial(ports.series.readings, 0, 0, 1, 1),
+        **ports.checks,
+    }
+    parts = {"live": _live(context)}
+    async with anyio.create_task_group() as tasks:
+        for name, check in checks.items():
+            tasks.start_soon(_ask, name, check, parts, name=f"api check {name}")
+    ready = all(state == "ok" for state in parts.values())
+    body = {"status": "ready" if ready else "not ready", "parts": dict(sorted(parts.items()))}
+    return json_response(body, 200 if ready else 503)
+
+
+def _live(context: Context) -> str:
+    age = context.hub.age()
+    if not context.hub.seeded:
+        return "latest values not read yet"
+    if age is None:
+        return "the processor was not heard yet"
+    return "ok" if age <= context.settings.live_stale_seconds else f"the processor is silent for {age:.0f} s"
+
+
+async def _ask(name: str, check: Callable[[], object], parts: dict[str, str]) -> None:
+    parts[name] = f"no answer within {_CHECK_SECONDS:.0f} s"
+    with anyio.move_on_after(_CHECK_SECONDS):
+        try:
+            await to_thread.run_sync(check, abandon_on_cancel=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the part is bad; its text may name insides
+            parts[name] = type(error).__name__
+        else:
+            parts[name] = "ok"
+
+
+@router.get("/metrics", operation_id="get_metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Return the figures in Prometheus' text format."""
+    registry = request.app.state.metrics.registry
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
