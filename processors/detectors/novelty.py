@@ -22,7 +22,7 @@ from processors.detectors import state as s
 from processors.detectors.contract import Scores
 from processors.detectors.kernel import LIMIT, Plan, step
 from processors.detectors.settings import NoveltySettings
-from processors.detectors.slots import Slots
+from processors.detectors.slots import Slots, rounds
 from processors.detectors.state import State, decode, encode
 
 if TYPE_CHECKING:
@@ -79,21 +79,12 @@ class NoveltyBank:
         if len(self._mark) < self._state.capacity:
             self._mark = np.empty(self._state.capacity, np.int32)
         with np.errstate(over="ignore", divide="ignore"):
-            while len(rows):
-                first = self._first_of_each(slot)
-                now, who = rows[first], slot[first]
-                for begin in range(0, len(now), _CHUNK):
-                    part, at = who[begin : begin + _CHUNK], now[begin : begin + _CHUNK]
-                    step(self._state, self._plan, part, measured[at], value[at], out, at)
-                rows, slot = rows[~first], slot[~first]
+            for turn in rounds(slot, self._mark):
+                for begin in range(0, len(turn), _CHUNK):
+                    part = turn[begin : begin + _CHUNK]
+                    at = rows[part]
+                    step(self._state, self._plan, slot[part], measured[at], value[at], out, at)
         return out
-
-    def _first_of_each(self, slot: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Mark the first reading of each series, without sorting: of repeated indices the last written wins."""
-        order = np.arange(len(slot), dtype=np.int32)
-        self._mark[slot[::-1]] = order[::-1]
-        first: NDArray[np.bool_] = self._mark[slot] == order
-        return first
 
     def bands(
         self, series: NDArray[np.int32], hour: NDArray[np.int64]

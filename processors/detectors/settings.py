@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LivenessSettings", "NoveltySettings", "Thresholds"]
+__all__ = ["LivenessSettings", "NoveltySettings", "QualitySettings", "Thresholds"]
 
 
 class Thresholds(BaseModel):
@@ -54,6 +54,18 @@ class NoveltySettings(BaseModel):
     rest_readings: int = Field(default=30, ge=0, description="silence after an alert, unless it gets worse")
     rearm_factor: float = Field(default=1.5, ge=1, description="what counts as worse: this times the alerted severity")
     thresholds: Thresholds = Field(default_factory=Thresholds, description="alert level of each channel")
+
+
+class QualitySettings(BaseModel):
+    """Settings of the quality flags FLAT and SUSPECT."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_series: int = Field(default=1_000_000, ge=1, description="series watched for runs; others are never FLAT")
+    suspect_severity: float = Field(default=1.0, gt=0, description="detector severity from which a reading is SUSPECT")
+    warm_readings: int = Field(default=150, ge=1, description="readings of a series before a run can be FLAT")
+    flat_readings: int = Field(default=12, ge=2, description="no shorter run of equal values is FLAT")
+    flat_factor: float = Field(default=1.5, ge=1, description="times the longest run before, to be FLAT")
 
 
 class LivenessSettings(BaseModel):

@@ -13,9 +13,11 @@ import numpy as np
 from core.city import SERIES_BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["Slots"]
+__all__ = ["Slots", "rounds"]
 
 _SHIFT = SERIES_BLOCK.bit_length() - 1
 _MASK = SERIES_BLOCK - 1
@@ -84,3 +86,19 @@ class Slots:
         if len(ids):
             slots._add(ids)
         return slots
+
+
+def rounds(slot: NDArray[np.int32], mark: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of the first reading of each row, then of the second, and so on.
+
+    *mark* is scratch, int32, longer than the largest row. Nothing is sorted: of repeated indices in an assignment the
+    last one wins (numpy promises it), so writing backwards leaves the first.
+    """
+    left = np.arange(len(slot))
+    while len(left):
+        rows = slot[left]
+        order = np.arange(len(left), dtype=np.int32)
+        mark[rows[::-1]] = order[::-1]
+        first = mark[rows] == order
+        yield left[first]
+        left = left[~first]
