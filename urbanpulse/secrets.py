@@ -1,8 +1,7 @@
 """This module makes and keeps the secrets of one installation: files of mode 0600 below the data folder.
 
 Nothing has a default password. What services need in the clear (their own broker passwords) lies in these files;
-what others prove to us (device secrets, users, keys) is stored only as a hash, in the catalog. Device secrets have
-256 random bits, so their bcrypt hash needs no work factor: cost 4 keeps a reconnecting fleet cheap.
+what others prove to us (device secrets, users, keys) is stored only as a hash, in the catalog.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-import bcrypt
 
 from core.errors import SettingsError
 
@@ -22,19 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["SecretFolder", "hash_device_secret", "new_secret"]
-
-_BCRYPT_COST = 4
-
-
-def new_secret() -> str:
-    """Return 256 random bits as URL-safe text."""
-    return secrets.token_urlsafe(32)
-
-
-def hash_device_secret(secret: str) -> str:
-    """Return the bcrypt hash under which the broker knows a device (`$2a$`, the form nats-server reads)."""
-    return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(_BCRYPT_COST, b"2a")).decode()
+__all__ = ["SecretFolder"]
 
 
 class SecretFolder:

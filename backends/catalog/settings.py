@@ -12,6 +12,9 @@ class CatalogSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    url: str = Field(
+        default="embedded", description="`embedded` (SQLite in the data folder) or an SQLAlchemy URL of PostgreSQL"
+    )
     busy_timeout_seconds: float = Field(default=10.0, ge=0, description="how long to wait for a locked database")
     connections: int = Field(default=16, ge=1, description="connections per process at most")
     quarantine_keep: int = Field(default=10_000, ge=0, description="quarantined messages kept; the oldest go")

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from urbanpulse.broker import Broker, BrokerSettings
 from urbanpulse.clock import SystemClock
 from urbanpulse.nats_config import SERVICES
-from urbanpulse.secrets import hash_device_secret
+from api.auth import hash_device_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -7,7 +7,7 @@ from pathlib import Path
 import bcrypt
 
 from urbanpulse.nats_config import SERVICES, BrokerFiles, render
-from urbanpulse.secrets import hash_device_secret, new_secret
+from api.auth import hash_device_secret, new_secret
 
 
 def text(devices: dict[str, str], **more: object) -> str:

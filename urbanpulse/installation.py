@@ -1,0 +1,79 @@
+"""This module is one installation: its data folder, its secrets, and its catalog, prepared once.
+
+Roles may start in any order and at the same time: preparing holds a lock and changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from api.auth import hash_device_secret, hash_password, new_secret
+from backends.catalog import open_catalog
+from core.accounts import Role
+from urbanpulse.nats_config import SERVICES
+from urbanpulse.secrets import SecretFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backends.catalog import Catalog
+    from urbanpulse.settings import Settings
+
+__all__ = ["FIRST_USER", "Installation", "prepare"]
+
+FIRST_USER = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where things are, and the secrets that services need in the clear.
+
+    `services` maps a service to its broker password; `first_user` is the login made at the first start.
+    """
+
+    settings: Settings
+    folder: Path
+    secrets: SecretFolder
+    services: dict[str, str]
+    first_user: dict[str, str]
+
+    def open_catalog(self) -> Catalog:
+        """Open the catalog; notices go to the channels that the settings name."""
+        channels = ("mqtt", "webhook") if self.settings.notify.webhook_url else ("mqtt",)
+        return open_catalog(_catalog_url(self.settings, self.folder), self.settings.catalog, channels=channels)
+
+    def service_hashes(self) -> dict[str, str]:
+        """Return {service: bcrypt hash} for the embedded broker, made once: a fresh salt would mean a reload."""
+        return self.secrets.ensure(
+            "service-hashes", lambda: {name: hash_device_secret(secret) for name, secret in self.services.items()}
+        )
+
+
+def prepare(settings: Settings) -> Installation:
+    """Create what is missing of the installation below `data_dir`.
+
+    Raises:
+        SettingsError: the folder cannot be used.
+        Unavailable: the catalog is away.
+    """
+    folder = settings.data_dir.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secrets = SecretFolder(folder / "secrets")
+    with secrets.locked():
+        services = secrets.ensure("services", lambda: {name: new_secret() for name in SERVICES})
+        first_user = secrets.ensure("first-user", lambda: {"name": FIRST_USER, "password": new_secret()[:20]})
+        installation = Installation(settings, folder, secrets, services, first_user)
+        installation.service_hashes()
+        catalog = installation.open_catalog()
+        try:
+            if catalog.accounts.user(FIRST_USER) is None:
+                catalog.accounts.add_user(FIRST_USER, Role.OPERATOR, hash_password(first_user["password"]))
+        finally:
+            catalog.close()
+    return installation
+
+
+def _catalog_url(settings: Settings, folder: Path) -> str:
+    url = settings.catalog.url
+    return f"sqlite:///{folder / 'catalog.sqlite'}" if url == "embedded" else url

@@ -1,0 +1,179 @@
+"""This module is the one tree of settings: each room's own, read from flags, environment and a TOML file.
+
+Order: environment (`URBANPULSE_API__PORT=9090`) over file (`[api] port = 9090`) over defaults. An unknown key stops
+the start and names the nearest known one, so a typo never means a silent default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from api.settings import ApiSettings
+from backends.catalog.settings import CatalogSettings
+from backends.log.settings import LogSettings
+from backends.series.settings import SeriesSettings
+from core.errors import SettingsError
+from gateway.settings import GatewaySettings, MqttSettings
+from processors.settings import NotifySettings, ProcessorSettings
+from simulators.settings import SimulatorSettings
+from urbanpulse.broker import BrokerSettings
+
+__all__ = ["BrokerAddress", "LoggingSettings", "Settings", "describe_settings", "load_settings", "shown"]
+
+_PREFIX = "URBANPULSE_"
+_NOT_SETTINGS = ("URBANPULSE_TEST_", "URBANPULSE_SKIP_CONSOLE", "URBANPULSE_CONFIG")
+"""Names with our prefix that other things read: tests, the build hook, the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where MQTT clients connect to."""
+
+    host: str
+    port: int
+    tls: bool
+
+    @property
+    def url(self) -> str:
+        """Return the address as URL."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+class LoggingSettings(BaseModel):
+    """How much the processes say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe event that is logged")
+
+
+class Settings(BaseSettings):
+    """All settings of one installation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Field(Path("data"), description="folder that holds everything this installation keeps")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="port on loopback for the metrics of a role other than the api; 0 = none"
+    )
+    logging: LoggingSettings = LoggingSettings()
+    broker: BrokerSettings = BrokerSettings()
+    mqtt: MqttSettings = MqttSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    log: LogSettings = LogSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    series: SeriesSettings = SeriesSettings()
+    processor: ProcessorSettings = ProcessorSettings()
+    notify: NotifySettings = NotifySettings()
+    api: ApiSettings = ApiSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Tell whether the embedded broker is used: nobody named another one."""
+        return "url" not in self.mqtt.model_fields_set
+
+    @property
+    def broker_address(self) -> BrokerAddress:
+        """Return where MQTT clients connect to, be the broker embedded or another one."""
+        if self.embedded_broker:
+            return BrokerAddress(self.broker.host, self.broker.port, self.broker.tls_certificate is not None)
+        return BrokerAddress(self.mqtt.host, self.mqtt.port, self.mqtt.uses_tls)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose content comes as init arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(config: Path | None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: unreadable file, unknown key (with the nearest known one), or a bad value.
+    """
+    content: dict[str, Any] = {}
+    if config is not None:
+        try:
+            content = tomllib.loads(config.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(str(config), str(error)) from error
+    _check_environment()
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        raise _as_settings_error(error) from error
+
+
+def _check_environment() -> None:
+    known = {_PREFIX + name.upper().replace(".", "__") for name in _names(Settings)}
+    for name in os.environ:
+        if name.upper().startswith(_PREFIX) and not name.startswith(_NOT_SETTINGS) and name.upper() not in known:
+            raise SettingsError(name, "unknown setting" + _nearest(name.upper(), known))
+
+
+def _as_settings_error(error: ValidationError) -> SettingsError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return SettingsError(name, "unknown setting" + _nearest(name, set(_names(Settings))))
+    return SettingsError(name, first["msg"])
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    return [name for name, *_ in describe_settings(model, prefix)] + (
+        [f for f, info in model.model_fields.items() if _section(info.annotation)] if not prefix else []
+    )
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Return (dotted name, default, description) of every setting: for the docs and their test."""
+    rows: list[tuple[str, str, str]] = []
+    for name, info in model.model_fields.items():
+        section = _section(info.annotation)
+        if section is not None:
+            rows += describe_settings(section, f"{prefix}{name}.")
+        else:
+            default = info.get_default(call_default_factory=True, validated_data={})
+            rows.append((prefix + name, _text(default), info.description or ""))
+    return rows
+
+
+def _text(value: object) -> str:
+    return "" if value is None or isinstance(value, SecretStr) else str(value)
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """Return the settings in force as plain data; secrets are shown as stars."""
+    content: dict[str, Any] = settings.model_dump(mode="json")
+    return content

@@ -1,0 +1,113 @@
+"""This module wires the simulator to one installation: credentials, broker, progress.
+
+The simulator itself knows nothing of the platform; it gets what a fleet of real devices would have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from core.city import Device
+from core.clock import from_ns
+from simulators import Broker, device_name, read_recording, run_city, run_replay
+from urbanpulse.clock import SystemClock
+from urbanpulse.connections import tls_context
+from urbanpulse.demo import register_demo_city, register_devices
+from urbanpulse.installation import prepare
+from urbanpulse.roles import stop_on_signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from simulators import Progress
+    from urbanpulse.settings import Settings
+
+__all__ = ["run_simulation"]
+
+
+async def run_simulation(
+    settings: Settings,
+    *,
+    replay: Path | None,
+    device: str,
+    metric: str,
+    speed: float,
+    shift: bool,
+    backfill: bool,
+    as_json: bool,
+) -> None:
+    """Publish the demo city, or the recording *replay*, until done or stopped."""
+    stop = stop_on_signals()
+    clock = SystemClock()
+    installation = await asyncio.to_thread(prepare, settings)
+    address = settings.broker_address
+    broker = Broker(address.host, address.port, tls_context(settings.mqtt) if address.tls else None)
+    tell = _Teller(as_json=as_json)
+    if replay is None:
+        credentials = await asyncio.to_thread(register_demo_city, installation)
+        simulator = settings.simulator
+        await run_city(
+            settings=simulator if backfill else simulator.model_copy(update={"backfill_days": 0.0}),
+            broker=broker,
+            credentials=credentials,
+            clock=clock,
+            rng=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
+            stop=stop,
+            labels=installation.folder / "labels.jsonl",
+            progress=tell,
+        )
+        return
+    recording = read_recording(replay)
+    name = device or device_name(replay)
+    credentials = await asyncio.to_thread(
+        register_devices, installation, "replay-devices", [Device(name, "generic", "replay", replay.stem)]
+    )
+    await run_replay(
+        recording.ending(clock.now_ns()) if shift else recording,
+        device=name,
+        metric=metric or "value",
+        speed=speed or None,
+        settings=settings.simulator,
+        broker=broker,
+        credentials=credentials,
+        clock=clock,
+        rng=random.Random(),  # noqa: S311 - the same
+        stop=stop,
+        progress=tell,
+    )
+    if not as_json:
+        first, last = from_ns(int(recording.measured[0])), from_ns(int(recording.measured[-1]))
+        Console().print(f"{len(recording)} readings from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} as {name}")
+
+
+class _Teller:
+    """Says how the run stands: JSON lines for `up`, one line a phase for people."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._phase = ""
+        self._console = Console()
+
+    def __call__(self, progress: Progress) -> None:
+        numbers = progress.numbers
+        text = {
+            "connect": f"{progress.connected} of {progress.devices} devices connected",
+            "backfill": f"the city's past: {progress.done} of {progress.total} reports acknowledged",
+            "live": f"live: {progress.devices} devices publish",
+        }.get(progress.phase, f"{progress.phase}: {numbers.acked} of {numbers.published} acknowledged")
+        if self._as_json:
+            live = progress.phase == "live"
+            if not live or self._phase != "live":
+                total = progress.total or 1
+                fact = {"done": total if live else progress.done, "total": total, "text": text}
+                sys.stdout.write(json.dumps({"progress": fact}) + "\n")
+                sys.stdout.flush()
+        elif progress.phase != self._phase:
+            self._console.print(text, highlight=False)
+        self._phase = progress.phase
