@@ -5,7 +5,7 @@ once and offered to every client. The hub has an epoch and numbers of its own, s
 of numbers whatever happens upstream:
 
     client too slow           -> its queue is emptied and it gets a hello with the current number: a gap, it refetches
-    gap upstream              -> the table is read again from the store and one number is left out: everybody refetches
+    gap upstream              -> the table is read again from the store, then one number is left out: everybody refetches
     nothing changed for 2 s   -> an empty frame, so that a dead connection is noticed
 
 All methods belong to the event loop's thread; only `latest` (the store) is called in another one.
@@ -121,6 +121,8 @@ class LiveHub:
         self._alerts: dict[str, None] = {}
         self._online: dict[str, bool] = {}
         self._urgent = True
+        self._stale = asyncio.Event()
+        self._stale.set()
         self._sent_at = clock.monotonic()
         self._heard_at: float | None = None
         self._upstream: tuple[str, int] | None = None
@@ -200,14 +202,14 @@ class LiveHub:
         """Follow the feed and send frames until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen(), name="api live feed")
+            tasks.create_task(self._keep_whole(), name="api live table")
             tasks.create_task(self._pump(), name="api live frames")
 
     async def _listen(self) -> None:
         while True:
             try:
-                await self.reload()
                 async for frame in self._frames():
-                    await self.take(frame)
+                    self.take(frame)
                 log.warning("live feed ended, subscribing again")
             except Unavailable as error:
                 log.warning("live feed away, trying again", part=error.part, reason=error.detail)
@@ -215,6 +217,22 @@ class LiveHub:
                 # whatever broke, operators must not lose the rest of the api with it; readyz tells by the feed's age
                 log.exception("live feed broke, trying again")
             self._upstream = None
+            await self._clock.sleep(self._settings.retry_seconds)
+
+    async def _keep_whole(self) -> None:
+        """Read the table from the store at first and after every gap, for as long as that takes."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                await self.reload()
+            except Unavailable as error:
+                log.warning("latest values not read, trying again", part=error.part, reason=error.detail)
+            except Exception:
+                log.exception("latest values not read, trying again")
+            else:
+                continue
+            self._stale.set()
             await self._clock.sleep(self._settings.retry_seconds)
 
     async def _pump(self) -> None:
@@ -240,11 +258,11 @@ class LiveHub:
         self._n += 1
         self._urgent = True
 
-    async def take(self, frame: LiveFrame) -> None:
-        """Fold a frame of the processor into the table; a gap before it reads the store first."""
+    def take(self, frame: LiveFrame) -> None:
+        """Fold a frame of the processor into the table; a gap before it asks for the store to be read."""
         self._heard_at = self._clock.monotonic()
         if self._upstream != (frame.epoch, frame.n - 1):
-            await self.reload()
+            self._stale.set()
         self._upstream = (frame.epoch, frame.n)
         columns = zip(frame.series, frame.measured, frame.value, frame.quality, frame.severity, strict=True)
         for series, measured, value, quality, severity in columns:

@@ -267,8 +267,12 @@ class AlertDesk(Protocol):
         retrospective: bool | None = None,
         limit: int = 200,
         before: int | None = None,
+        before_id: str = "",
     ) -> list[Alert]:
-        """Return alerts, newest opening first; `before` (ns, opening time) pages."""
+        """Return alerts, newest opening first, then by falling id.
+
+        (`before` in ns, `before_id`) are opening time and id of the last alert of a page: the next page begins after it.
+        """
 
     def alert(self, alert: str) -> Alert:
         """Return one alert.

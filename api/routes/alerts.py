@@ -20,7 +20,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 
-_CURSOR = re.compile(r"(\d{1,18})-(\d{1,6})")
+_CURSOR = re.compile(r"(\d{1,19})\.([0-9a-f-]{36})")
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 
 Id = Annotated[str, Path(max_length=64)]
@@ -36,7 +36,7 @@ def list_alerts(
     device: str | None = None,
     retrospective: bool | None = None,  # noqa: FBT001 - a query parameter
     limit: Annotated[int, Query(ge=1)] = 200,
-    cursor: Annotated[str | None, Query(max_length=40)] = None,
+    cursor: Annotated[str | None, Query(max_length=60)] = None,
 ) -> Response:
     """List alerts, newest opening first; `next_cursor` leads to the next page."""
     most = context.settings.max_items
@@ -44,24 +44,18 @@ def list_alerts(
         raise Refusal(
             422, "invalid", f"limit: at most {most}", errors=[{"field": "limit", "reason": f"at most {most}"}]
         )
-    opened, seen = _cursor(cursor)
-    found = context.ports.alerts.alerts(
+    opened, last_id = _cursor(cursor)
+    page = context.ports.alerts.alerts(
         active=None if state == "all" else state == "active",
         district=district,
         device=device,
         retrospective=retrospective,
-        limit=limit + seen + 1,
-        before=None if opened is None else opened + 1,
+        limit=limit + 1,
+        before=opened,
+        before_id=last_id,
     )
-    # many alerts may open at one instant: a page goes on within it by the number of those already shown
-    page = found[min(seen, sum(alert.opened_at == opened for alert in found)) :]
-    following = None
-    if len(page) > limit:
-        page = page[:limit]
-        last = page[-1].opened_at
-        shown = sum(alert.opened_at == last for alert in page) + (seen if last == opened else 0)
-        following = f"{last}-{shown}"
-    return json_response({"items": [alert_json(alert) for alert in page], "next_cursor": following})
+    following = f"{page[limit - 1].opened_at}.{page[limit - 1].id}" if len(page) > limit else None
+    return json_response({"items": [alert_json(alert) for alert in page[:limit]], "next_cursor": following})
 
 
 @router.get("/alerts/{id}", operation_id="get_alert", response_model=AlertOut)
@@ -159,11 +153,11 @@ def _version(if_match: str | None) -> int | None:
     raise Refusal(412, "bad-version", f'If-Match {if_match[:40]!r}: a version such as "3" expected')
 
 
-def _cursor(cursor: str | None) -> tuple[int | None, int]:
+def _cursor(cursor: str | None) -> tuple[int | None, str]:
     if cursor is None:
-        return None, 0
+        return None, ""
     if match := _CURSOR.fullmatch(cursor):
-        return int(match[1]), int(match[2])
+        return int(match[1]), match[2]
     raise Refusal(
         422, "invalid", "cursor: not one of ours", errors=[{"field": "cursor", "reason": "not a next_cursor"}]
     )

@@ -40,17 +40,22 @@ async def readyz(context: Ctx) -> Response:
         for name, check in checks.items():
             tasks.start_soon(_ask, name, check, parts, name=f"api check {name}")
     ready = all(state == "ok" for state in parts.values())
-    body = {"status": "ready" if ready else "not ready", "parts": dict(sorted(parts.items()))}
+    age = context.hub.age()
+    body = {
+        "status": "ready" if ready else "not ready",
+        "parts": dict(sorted(parts.items())),
+        "live_age_seconds": None if age is None else round(age, 1),
+    }
     return json_response(body, 200 if ready else 503)
 
 
 def _live(context: Context) -> str:
-    age = context.hub.age()
     if not context.hub.seeded:
         return "latest values not read yet"
-    if age is None:
-        return "the processor was not heard yet"
-    return "ok" if age <= context.settings.live_stale_seconds else f"the processor is silent for {age:.0f} s"
+    age, most = context.hub.age(), context.settings.live_stale_seconds
+    if most is None or (age is not None and age <= most):
+        return "ok"
+    return "the processor was not heard yet" if age is None else f"the processor is silent for {age:.0f} s"
 
 
 async def _ask(name: str, check: Callable[[], object], parts: dict[str, str]) -> None:

@@ -168,6 +168,7 @@ class FakeDesk:
         retrospective: bool | None = None,
         limit: int = 200,
         before: int | None = None,
+        before_id: str = "",
     ) -> list[Alert]:
         found = [
             alert
@@ -176,9 +177,9 @@ class FakeDesk:
             and (district is None or alert.raised.district == district)
             and (device is None or alert.raised.device == device)
             and (retrospective is None or alert.raised.retrospective == retrospective)
-            and (before is None or alert.opened_at < before)
+            and (before is None or (alert.opened_at, alert.id) < (before, before_id))
         ]
-        return sorted(found, key=lambda alert: (-alert.opened_at, alert.id))[:limit]
+        return sorted(found, key=lambda alert: (alert.opened_at, alert.id), reverse=True)[:limit]
 
     def alert(self, alert: str) -> Alert:
         return fold(self.history(alert))
