@@ -1,0 +1,29 @@
+/** Sentences of the console in the chosen language: formatted values, ages and the reason of an alert. */
+import { duration, number, time } from './format'
+import { LOCALES, prefs, t, tCode } from './i18n/index.svelte'
+import type { Facts } from './types'
+
+export const sayNumber = (value: number | null | undefined): string => number(value ?? Number.NaN, LOCALES[prefs.lang])
+
+export const sayValue = (value: number | null | undefined, unit: string): string =>
+  value === null || value === undefined || !Number.isFinite(value) ? '–' : `${sayNumber(value)}${unit ? `\u00a0${unit}` : ''}`
+
+export function sayDuration(seconds: number): string {
+  const { unit, n } = duration(seconds)
+  return t(`duration.${unit}`, { n })
+}
+
+export const sayTime = (at: string | number, now: number): string => time(new Date(at), new Date(now), LOCALES[prefs.lang])
+
+export const sayAge = (at: string | number, now: number): string => sayDuration((now - new Date(at).getTime()) / 1000)
+
+export const sayMetric = (code: string): string => tCode('metric', code, code)
+
+export const sayKind = (code: string): string => tCode('kind', code, code)
+
+/** Why the alert was raised; an unknown code falls back to the server's English sentence. */
+export const sayReason = (facts: Facts): string =>
+  tCode('reason', facts.code, facts.text, {
+    limit: sayValue(facts.limit, facts.unit),
+    duration: sayDuration(facts.duration_seconds),
+  })

@@ -1,0 +1,127 @@
+/** The words of the HTTP contract: what /api/v1 sends. Times are RFC 3339 strings unless a name says otherwise. */
+
+export type Priority = 'critical' | 'high' | 'medium' | 'low'
+export const PRIORITIES: readonly Priority[] = ['critical', 'high', 'medium', 'low']
+
+export type AlertState = 'open' | 'acknowledged' | 'returned' | 'resolved'
+
+export type Role = 'viewer' | 'operator' | 'engineer' | 'admin'
+
+export interface Me {
+  /** The city's name, if the server tells it. */
+  city?: string
+  name: string
+  role: Role
+}
+
+export interface District {
+  id: string
+  name: string
+  /** A closed ring of [longitude, latitude]; may be empty. */
+  outline: [number, number][]
+}
+
+export interface Device {
+  id: string
+  kind: string
+  district: string
+  name: string
+  lat: number | null
+  lon: number | null
+  online: boolean | null
+  since: string | null
+}
+
+export interface LatestItem {
+  series: number
+  device: string
+  metric: string
+  district: string
+  unit: string
+  value: number
+  measured: string
+  quality: string[]
+  severity: number
+}
+
+export interface Snapshot {
+  epoch: string
+  n: number
+  items: LatestItem[]
+}
+
+export interface Facts {
+  code: string
+  rule: string
+  priority: Priority
+  district: string
+  device: string
+  metric: string
+  series: number
+  unit: string
+  measured: string
+  value: number | null
+  expected: number | null
+  low: number | null
+  high: number | null
+  limit: number | null
+  duration_seconds: number
+  severity: number
+  retrospective: boolean
+  text: string
+}
+
+export interface Alert extends Facts {
+  id: string
+  state: AlertState
+  version: number
+  opened_at: string
+  changed_at: string
+  cleared_at: string | null
+  owner: string | null
+  worst: Facts
+  comments: { at: string; by: string; text: string }[]
+}
+
+export interface Readings {
+  start: string
+  end: string
+  width_seconds: number | null
+  columns: { t: number[]; value: number[]; low: number[]; high: number[]; n: number[]; quality: number[] }
+  band: { t: number[]; expected: number[]; low: number[]; high: number[] }
+}
+
+/** What changed since the last frame, in columns of equal length; times are epoch milliseconds. */
+export interface Frame {
+  epoch: string
+  n: number
+  sent: number
+  series: number[]
+  measured: number[]
+  value: number[]
+  quality: number[]
+  severity: number[]
+  alerts: string[]
+  online: string[]
+  offline: string[]
+}
+
+/** Names of the quality bits, lowest first (core/quality.py). */
+export const QUALITY = [
+  'range',
+  'rate',
+  'spike',
+  'flat',
+  'late',
+  'future',
+  'skew',
+  'duplicate',
+  'conflict',
+  'unit',
+  'neighbour',
+  'stale',
+  'suspect',
+] as const
+export type QualityCode = (typeof QUALITY)[number]
+
+export const qualityCodes = (mask: number): QualityCode[] => QUALITY.filter((_, bit) => mask & (1 << bit))
