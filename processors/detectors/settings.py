@@ -73,14 +73,15 @@ class LivenessSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_series: int = Field(
-        default=1_000_000, ge=1, description="series watched; further ones are counted, not watched"
-    )
+    max_series: int = Field(default=1_000_000, ge=1, description="series watched; others are counted and not watched")
     missed_intervals: float = Field(default=3.0, gt=1, description="silence in expected intervals that makes a gap")
     floor_seconds: float = Field(default=30.0, gt=0, description="no gap is shorter than this")
     ceiling_seconds: float = Field(default=7 * 86_400.0, gt=0, description="longest interval that is learned")
-    learn_readings: int = Field(default=5, ge=2, description="intervals seen before silence is judged")
+    learn_intervals: int = Field(default=5, ge=1, description="intervals seen before silence is judged")
     rate: float = Field(default=0.1, gt=0, le=1, description="rate at which the interval estimate moves")
     late_seconds: float = Field(
         default=60.0, gt=0, description="readings measured longer ago do not teach the interval"
+    )
+    blind_seconds: float = Field(
+        default=15.0, gt=0, description="log time that jumps by more was not watched: silence is counted from after it"
     )
