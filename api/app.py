@@ -75,7 +75,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
     )
     guard = Guard(ports.accounts, settings, clock)
     app.state.context = Context(
@@ -98,7 +97,7 @@ def create_app(
     for kind in (UrbanpulseError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)
-    app.add_middleware(Gate, metrics=app.state.metrics, clock=clock)
+    app.add_middleware(Gate, metrics=app.state.metrics, clock=clock, max_body_bytes=settings.max_body_bytes)
     _describe(app)
     return app
 

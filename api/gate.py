@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import traceback
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 
 from api.problems import answer, problem
 
@@ -40,8 +42,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class Gate:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: ApiMetrics, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics, clock: Clock, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
         self._metrics = metrics
         self._clock = clock
 
@@ -63,10 +66,24 @@ class Gate:
                 status = 101
             await send(message)
 
+        taken = 0
+
+        async def take() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._max_body_bytes:
+                raise HTTPException(413, f"at most {self._max_body_bytes} bytes")
+            return message
+
         try:
-            await self._app(scope, receive, tell)
+            await self._app(scope, take, tell)
         except Exception as error:
-            log.exception("request failed", request=request, method=scope.get("method"), route=_route(scope))
+            # as text: a traceback that a log renderer makes may show local variables, and with them tokens
+            lines = "".join(traceback.format_exception(error))
+            log.error(  # noqa: TRY400
+                "request failed", request=request, method=scope.get("method"), route=_route(scope), traceback=lines
+            )
             if status or scope["type"] == "websocket":
                 raise
             await problem(answer(error), scope["path"])(scope, receive, tell)

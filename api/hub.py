@@ -5,7 +5,7 @@ once and offered to every client. The hub has an epoch and numbers of its own, s
 of numbers whatever happens upstream:
 
     client too slow           -> its queue is emptied and it gets a hello with the current number: a gap, it refetches
-    gap upstream              -> the table is read again from the store, then one number is left out: everybody refetches
+    gap upstream              -> the table is read again from the store, then one number is left out: all refetch
     nothing changed for 2 s   -> an empty frame, so that a dead connection is noticed
 
 All methods belong to the event loop's thread; only `latest` (the store) is called in another one.

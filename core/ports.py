@@ -271,7 +271,7 @@ class AlertDesk(Protocol):
     ) -> list[Alert]:
         """Return alerts, newest opening first, then by falling id.
 
-        (`before` in ns, `before_id`) are opening time and id of the last alert of a page: the next page begins after it.
+        (`before` in ns, `before_id`) are opening time and id of the last alert of a page: the next one begins after it.
         """
 
     def alert(self, alert: str) -> Alert:
