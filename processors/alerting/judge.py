@@ -1,0 +1,314 @@
+"""This module judges a batch: one vectorised look finds the few readings in doubt, and only these reach the machines.
+
+Every series has its tightest limits in arrays. A reading is looked at in Python when it is beyond one of them, when a
+check or the detector speaks, or when a machine of its series waits for news. How findings fold into few alerts:
+
+- a value that the metric cannot have is a `range` finding and evidence for nothing else;
+- a limit waits while a limit on the same side with the same or a higher priority is open on that series;
+- novelty of reason FLAT and the flat check are one finding, where the rules know `flat` for the series;
+- novelty waits while any other alert is open on its series, or novelty on another series of its device;
+- silence is one alert per device, whichever of its series are silent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.alerts import Evidence, Priority
+from core.city import Series
+from core.metrics import metric
+from core.quality import Flag
+from processors.alerting.lifecycle import Lifecycle, Machine, Phase, Subject, Timing
+from processors.alerting.rules import FindingKind, RuleBook
+from processors.detectors.contract import Reason
+from processors.liveness import Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from core.alerts import AlertEvent
+    from core.batch import ReadingBatch
+    from processors.alerting.rules import Finding, Threshold
+    from processors.detectors.contract import Scores
+    from processors.liveness import Back
+
+__all__ = ["Judge"]
+
+_RANK = {priority: rank for rank, priority in enumerate(Priority)}
+_K = FindingKind
+_WHOLE = -1  # stands for the whole device among its silent series
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What applies to one series."""
+
+    subject: Subject
+    unit: str
+    thresholds: tuple[tuple[Threshold, Timing], ...]
+    range: Timing | None
+    flat: Timing | None
+    novelty: Timing | None
+    severity: float
+    gap: Timing | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One reading in doubt, as plain numbers."""
+
+    at: int
+    logged: int
+    value: float
+    quality: int
+    severity: float
+    raw: float
+    reason: int
+    expected: float
+    low: float
+    high: float
+
+    @property
+    def late(self) -> bool:
+        return bool(self.quality & Flag.LATE)
+
+
+class Judge:
+    """Turns scored readings and silences into alert events."""
+
+    def __init__(self, book: RuleBook, life: Lifecycle) -> None:
+        self._book = book
+        self._life = life
+        self._rules: dict[int, _Rules] = {}
+        self._by_device: dict[str, _Rules] = {}  # of the first of its series that may fall silent
+        self._above = np.empty(0)
+        self._below = np.empty(0)
+        self._severity = np.empty(0, np.float32)
+        self._flags = np.empty(0, np.uint16)
+        self._hot = np.empty(0, np.bool_)
+        self._silent: dict[str, dict[int, int]] = {}  # device -> silent series -> last seen
+        self._watched: set[str] = set()  # devices whose gap machine waits for time to pass
+
+    def learn(self, series: Series) -> None:
+        """Take note of a series; every series must be known before its first reading."""
+        if series.id in self._rules:
+            return
+        self._grow(series.id + 1)
+        subject = Subject(series.device, series.district, series.metric, series.id)
+        findings = {kind: self._book.finding_for(kind, series) for kind in _K}
+        thresholds = self._book.thresholds_for(series)
+        novelty = findings[_K.NOVELTY]
+        rules = _Rules(
+            subject,
+            metric(series.metric).unit,
+            tuple((t, Timing(t.name, t.priority, t.for_ns, t.clear_for_ns)) for t in thresholds),
+            _timing(findings[_K.RANGE]),
+            _timing(findings[_K.FLAT]),
+            _timing(novelty),
+            novelty.severity if novelty else math.inf,
+            _timing(findings[_K.GAP]),
+        )
+        self._rules[series.id] = rules
+        if rules.gap is not None:
+            self._by_device.setdefault(series.device, rules)
+        self._above[series.id] = min((t.limit for t in thresholds if t.above), default=math.inf)
+        self._below[series.id] = max((t.limit for t in thresholds if not t.above), default=-math.inf)
+        self._severity[series.id] = rules.severity
+        self._flags[series.id] = (Flag.RANGE if rules.range else 0) | (Flag.FLAT if rules.flat else 0)
+        self._hot[series.id] = self._life.is_active(series.id)
+
+    def readings(self, batch: ReadingBatch, scores: Scores) -> None:
+        """Judge N scored readings, in order."""
+        ids = batch.series
+        trip = batch.value > self._above[ids]
+        trip |= batch.value < self._below[ids]
+        trip |= scores.severity >= self._severity[ids]
+        trip |= (batch.quality & self._flags[ids]) != 0
+        trip |= self._hot[ids]
+        if not trip.any():
+            return
+        doubted = np.zeros(len(self._hot), np.bool_)
+        doubted[ids[trip]] = True
+        rows = np.flatnonzero(doubted[ids])
+        columns = (
+            batch.measured, batch.received, batch.value, batch.quality,
+            scores.severity, scores.raw, scores.reason, scores.expected, scores.low, scores.high,
+        )  # fmt: skip
+        for series, *facts in zip(ids[rows].tolist(), *(c[rows].tolist() for c in columns), strict=True):
+            self._reading(self._rules[series], _Row(*facts))
+            self._hot[series] = self._life.is_active(series)
+
+    def silence(self, now: int, found: Iterable[Gap | Back]) -> None:
+        """Judge at a tick, log time *now* (ns): who fell silent, and who was heard again."""
+        for item in found:
+            silent = self._silent.setdefault(item.device, {})
+            if isinstance(item, Gap):
+                silent[item.series] = item.since_ns
+            else:
+                silent.pop(item.series, None)
+            self._watched.add(item.device)
+        for device in sorted(self._watched):
+            self._gap(device, now)
+
+    def sweep(self, now: int) -> None:
+        """Do the upkeep of a minute."""
+        self._life.sweep(now, self._applies)
+        for series in np.flatnonzero(self._hot).tolist():
+            self._hot[series] = self._life.is_active(series)
+
+    def drain(self) -> list[AlertEvent]:
+        """Return the events since the last call."""
+        return self._life.drain()
+
+    def to_state(self) -> tuple[list[Machine], dict[str, dict[int, int]]]:
+        """Return machines and silences, canonically ordered."""
+        silent = {d: dict(sorted(s.items())) for d, s in sorted(self._silent.items()) if s}
+        return self._life.to_state(), silent
+
+    def restore(self, machines: list[Machine], silent: dict[str, dict[int, int]]) -> None:
+        """Take over what `to_state` returned, before the first `learn`."""
+        self._life.restore(machines)
+        self._silent = silent
+        self._watched = {m.subject.device for m in machines if m.subject.series < 0 and m.phase is not Phase.COOLING}
+
+    # -- one reading -------------------------------------------------------------------------------------------------
+
+    def _reading(self, rules: _Rules, row: _Row) -> None:
+        ranged = bool(row.quality & Flag.RANGE)
+        if rules.range is not None:
+            self._observe(rules, rules.range, row, code="range", breach=ranged, holds=ranged)
+        if ranged:
+            return
+        for rule, timing in rules.thresholds:
+            self._threshold(rules, rule, timing, row)
+        is_flat = rules.flat is not None and row.reason == Reason.FLAT
+        if rules.flat is not None:
+            flagged = bool(row.quality & Flag.FLAT)
+            breach = flagged or (is_flat and self._speaks(rules, rules.flat, row))
+            holds = flagged or (is_flat and row.raw >= 1)
+            self._observe(rules, rules.flat, row, code="flat", breach=breach, holds=holds)
+        if rules.novelty is not None:
+            breach = not is_flat and self._speaks(rules, rules.novelty, row)
+            self._observe(
+                rules, rules.novelty, row, code=Reason(row.reason).code, breach=breach, holds=row.raw >= 1,
+                badness=row.raw, severity=row.raw,
+            )  # fmt: skip
+
+    def _speaks(self, rules: _Rules, timing: Timing, row: _Row) -> bool:
+        """Tell whether novelty is strong enough; one that already waits is judged without the detector's silence."""
+        waits = self._life.phase(timing.rule, rules.subject, row.late) is Phase.PENDING
+        return (row.raw if waits else row.severity) >= rules.severity
+
+    def _threshold(self, rules: _Rules, rule: Threshold, timing: Timing, row: _Row) -> None:
+        self._observe(
+            rules, timing, row, code=rule.code, breach=rule.breaches(row.value), holds=rule.holds(row.value),
+            badness=rule.badness(row.value), limit=rule.limit,
+        )  # fmt: skip
+
+    def _observe(
+        self,
+        rules: _Rules,
+        timing: Timing,
+        row: _Row,
+        *,
+        code: str,
+        breach: bool,
+        holds: bool,
+        badness: float = 0.0,
+        limit: float | None = None,
+        severity: float = 0.0,
+    ) -> None:
+        def blocked() -> bool:
+            return self._is_blocked(code, timing, rules.subject, late=row.late)
+
+        def evidence(since: int) -> Evidence:
+            subject = rules.subject
+            return Evidence(
+                code=code, rule=timing.rule, priority=timing.priority, district=subject.district,
+                device=subject.device, metric=subject.metric, series=subject.series, unit=rules.unit,
+                measured=row.at, value=row.value, expected=_known(row.expected), low=_known(row.low),
+                high=_known(row.high), limit=limit, duration_seconds=(row.at - since) / 1e9, severity=severity,
+                retrospective=row.late,
+            )  # fmt: skip
+
+        self._life.observe(
+            timing, rules.subject, late=row.late, at=row.at, logged=row.logged, breach=breach, holds=holds,
+            badness=badness, blocked=blocked, evidence=evidence,
+        )  # fmt: skip
+
+    def _is_blocked(self, code: str, timing: Timing, subject: Subject, *, late: bool) -> bool:
+        for other in self._life.open_on(subject.device, late):
+            is_here = other.subject.series == subject.series
+            if code.startswith("novelty.") and (is_here or self._is_novelty(other)):
+                return True
+            if code.startswith("threshold.") and is_here and _RANK[other.priority] >= _RANK[timing.priority]:
+                rule = self._book.threshold(other.rule)
+                if rule is not None and rule.code == code:
+                    return True
+        return False
+
+    def _is_novelty(self, machine: Machine) -> bool:
+        rules = self._rules.get(machine.subject.series)
+        return rules is not None and rules.novelty is not None and rules.novelty.rule == machine.rule
+
+    # -- silence -----------------------------------------------------------------------------------------------------
+
+    def _gap(self, device: str, now: int) -> None:
+        silent = self._silent.get(device, {})
+        if not silent:
+            self._silent.pop(device, None)
+        rules = self._by_device.get(device)
+        if rules is None or rules.gap is None:
+            self._watched.discard(device)
+            return
+        timing = rules.gap
+        subject = Subject(device, rules.subject.district)
+        seen = max(silent.values(), default=now)
+        first = None if not silent or _WHOLE in silent else self._rules[min(silent)]
+
+        def evidence(_since: int) -> Evidence:
+            return Evidence(
+                code="gap", rule=timing.rule, priority=timing.priority, district=subject.district, device=device,
+                metric=first.subject.metric if first else "", series=first.subject.series if first else -1,
+                measured=seen, duration_seconds=(now - seen) / 1e9,
+            )  # fmt: skip
+
+        self._life.observe(
+            timing, subject, late=False, at=now, logged=now, breach=bool(silent), holds=bool(silent), badness=0.0,
+            blocked=lambda: False, evidence=evidence,
+        )  # fmt: skip
+        phase = self._life.phase(timing.rule, subject, late=False)
+        if phase in {None, Phase.COOLING} or (phase is Phase.OPEN and silent):
+            self._watched.discard(device)
+
+    # -- upkeep ------------------------------------------------------------------------------------------------------
+
+    def _applies(self, rule: str, subject: Subject) -> bool:
+        if subject.series < 0:
+            return rule in self._book.names
+        return self._book.applies(rule, Series(subject.series, subject.device, subject.metric, subject.district))
+
+    def _grow(self, size: int) -> None:
+        missing = size - len(self._hot)
+        if missing <= 0:
+            return
+        missing = max(missing, len(self._hot))  # doubling keeps growth linear
+        self._above = np.concatenate([self._above, np.full(missing, np.inf)])
+        self._below = np.concatenate([self._below, np.full(missing, -np.inf)])
+        self._severity = np.concatenate([self._severity, np.full(missing, np.inf, np.float32)])
+        self._flags = np.concatenate([self._flags, np.zeros(missing, np.uint16)])
+        self._hot = np.concatenate([self._hot, np.zeros(missing, np.bool_)])
+
+
+def _timing(finding: Finding | None) -> Timing | None:
+    if finding is None:
+        return None
+    return Timing(finding.name, finding.priority, 0, finding.clear_for_ns, finding.clear_readings)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

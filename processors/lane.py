@@ -1,0 +1,132 @@
+"""This module is a lane: the way of effects to one store, in order, bounded, at the store's own pace.
+
+Each store has its own lane, so one that is away delays nobody else until its backlog is full; then the pipeline
+waits and the log is the buffer. Nothing in a lane is the only copy: what was not applied when the process dies is
+made again from the log. `done` is the position up to which the store has everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from core.clock import Clock
+    from processors.metrics import ProcessorMetrics
+    from processors.settings import ProcessorSettings
+
+__all__ = ["Lane"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Lane(Generic[T, R]):
+    """A bounded queue of (position, item, weight) and the loop that applies it."""
+
+    def __init__(
+        self,
+        name: str,
+        apply: Callable[[int, Sequence[T]], R],
+        *,
+        applied: Callable[[int, R], None],
+        done: int,
+        limit: int,
+        executor: Executor,
+        clock: Clock,
+        settings: ProcessorSettings,
+        metrics: ProcessorMetrics,
+    ) -> None:
+        self._name = name
+        self._apply = apply
+        self._applied = applied
+        self._limit = limit
+        self._executor = executor
+        self._clock = clock
+        self._settings = settings
+        self._metrics = metrics
+        self._queue: deque[tuple[int, T, int]] = deque()
+        self._weight = 0
+        self._is_busy = False
+        self._is_closing = False
+        self._changed = asyncio.Condition()
+        self.done = done
+
+    async def put(self, position: int, item: T | None, weight: int) -> None:
+        """Queue *item* for *position*; waits while the backlog is full. What the store has already is left out.
+
+        An *item* of None has nothing to apply: the position is reached when all before it is.
+        """
+        if position <= self.done:
+            return
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._weight < self._limit or self._is_closing)
+            if item is not None:
+                self._queue.append((position, item, weight))
+                self._weight += weight
+                self._changed.notify_all()
+            elif not self._queue and not self._is_busy:
+                self.done = position
+                self._changed.notify_all()
+
+    async def reached(self, position: int) -> None:
+        """Wait until the store has everything up to *position*; it must have been put."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.done >= position)
+
+    async def close(self) -> None:
+        """Let `run` end: after what is queued, or at the first sign that the store is away."""
+        async with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+
+    async def run(self) -> None:
+        """Apply what is queued, all of it at once, until closed."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._queue or self._is_closing)
+                if not self._queue:
+                    return
+                items = list(self._queue)
+                self._queue.clear()
+                self._is_busy = True
+            position = items[-1][0]
+            if not await self._apply_until_done(position, [item for _, item, _ in items]):
+                return
+            async with self._changed:
+                self._is_busy = False
+                self._weight -= sum(weight for _, _, weight in items)
+                self.done = position
+                self._changed.notify_all()
+            self._metrics.store_position.labels(self._name).set(position)
+
+    async def _apply_until_done(self, position: int, items: list[T]) -> bool:
+        log = structlog.get_logger()
+        loop = asyncio.get_running_loop()
+        away, wait = False, self._settings.retry_seconds
+        while True:
+            try:
+                result = await loop.run_in_executor(self._executor, self._apply, position, items)
+            except Unavailable as error:
+                if not away:
+                    log.warning("store is away", store=self._name, error=str(error), position=self.done)
+                    self._metrics.store_away.labels(self._name).set(1)
+                away = True
+                if self._is_closing:
+                    return False
+                await self._clock.sleep(wait)
+                wait = min(wait * 2, self._settings.retry_max_seconds)
+                continue
+            if away:
+                log.info("store is back", store=self._name, position=position)
+                self._metrics.store_away.labels(self._name).set(0)
+            self._applied(position, result)
+            return True

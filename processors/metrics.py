@@ -1,0 +1,48 @@
+"""This module is the numbers that the processors show to Prometheus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+__all__ = ["ProcessorMetrics"]
+
+
+class ProcessorMetrics:
+    """All metrics of one processor process; labels come from small closed sets."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"city_processor_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"city_processor_{name}", text, labels, registry=registry)
+
+        self.readings = counter("readings", "Readings judged")
+        self.entries = counter("entries", "Log entries processed")
+        self.damaged = counter("entries_damaged", "Log entries skipped because they cannot be read")
+        self.unknown_series = counter("series_unknown", "Series ids that the catalog does not know")
+        self.position = gauge("position", "Log position processed last")
+        self.lag_entries = gauge("lag_entries", "Log entries not processed yet")
+        self.lag_seconds = gauge("lag_seconds", "Age of the log entry processed last")
+        self.cycle = Histogram(
+            "city_processor_cycle_seconds",
+            "Time to read, decode and judge one batch",
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+        )
+        self.alerts = counter("alerts_raised", "Alerts raised", "priority")
+        self.machines = gauge("alert_machines", "Alerts pending or open")
+        self.machines_refused = gauge(
+            "alert_machines_refused", "Alerts not followed because too many were, since start"
+        )
+        self.snapshots = counter("snapshots", "States kept", "outcome")
+        self.store_away = gauge("store_away", "1 while a store does not answer", "store")
+        self.store_position = gauge("store_position", "Log position that a store has", "store")
+        self.frames = counter("live_frames", "Live frames", "outcome")
+        self.notices = counter("notices", "Attempts to send a notice", "channel", "outcome")
+        self.notices_waiting = gauge("notices_waiting", "Notices in the outbox")

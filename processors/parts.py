@@ -1,0 +1,41 @@
+"""This module is the seam between the pipeline and what judges single readings: checks, detector, liveness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.batch import ReadingBatch
+    from core.city import Series
+    from processors.detectors.contract import Scores
+    from processors.liveness import Back, Gap
+
+__all__ = ["Parts"]
+
+
+class Parts(Protocol):
+    """What the pipeline needs; state and answers depend on the readings per series in order, never on batches."""
+
+    def learn(self, series: Series) -> None:
+        """Take note of a series before its first reading."""
+
+    def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
+        """Return *batch* with its final quality, and the detector's scores of it.
+
+        *heard* is the tick (log time, ns) in whose second the batch was logged.
+        """
+
+    def tick(self, now: int) -> Sequence[Gap | Back]:
+        """Return at log time *now* (ns) who fell silent, and who was heard again."""
+
+    def to_bytes(self) -> list[bytes]:
+        """Return the states; equal states give equal bytes."""
+
+    def restore(self, data: list[bytes]) -> None:
+        """Take over what `to_bytes` returned.
+
+        Raises:
+            MalformedPayload: another version, or cut short.
+        """
