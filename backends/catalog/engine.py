@@ -1,7 +1,7 @@
 """This module is the catalog's connections: read and write transactions, and the migration at opening.
 
-All writers take their turn: `BEGIN IMMEDIATE` in SQLite, one advisory lock in PostgreSQL. So what a write transaction
-has read stays true until it commits, and no code above needs a retry.
+All writers take their turn: a file lock and `BEGIN IMMEDIATE` with SQLite, one advisory lock in PostgreSQL. So what
+a write transaction has read stays true until it commits, and no code above needs a retry.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
 from backends.catalog import tables
-from backends.filelock import creating
+from backends.filelock import creating, exclusive
 from core.errors import SettingsError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from backends.catalog.settings import CatalogSettings
 
@@ -36,7 +37,8 @@ _PG_LOCK = 0x75726261  # "urba": any constant that nobody else on that database 
 class Store:
     """An open database; safe from any thread, one transaction per `with`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, timeout_seconds: float) -> None:
+        self._timeout = timeout_seconds
         is_sqlite = engine.dialect.name == "sqlite"
         # one snapshot per read transaction: SQLite's way, on request PostgreSQL's
         self._readers = engine if is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
@@ -59,8 +61,12 @@ class Store:
         Raises:
             Unavailable: the database is away, locked or full; nothing was written.
         """
-        with _translated(), self._writers.begin() as db:
+        with _translated(), self._turn(), self._writers.begin() as db:
             yield db
+
+    def _turn(self) -> AbstractContextManager[None]:
+        file = self._writers.url.database if self._writers.dialect.name == "sqlite" else None
+        return exclusive(Path(file), self._timeout) if file else nullcontext()
 
     def close(self) -> None:
         """Release all connections."""
@@ -94,12 +100,11 @@ def open_store(url: str, settings: CatalogSettings) -> Store:
     if is_sqlite:
         event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_begin)
-    store = Store(engine)
+    store = Store(engine, settings.busy_timeout_seconds)
     try:
-        with creating(Path(parsed.database or "")) if is_sqlite else nullcontext():
-            if is_sqlite:
-                _use_wal(engine)
-            _migrate(store)
+        if is_sqlite:
+            _use_wal(engine, settings.busy_timeout_seconds)
+        _migrate(store)
     except BaseException:
         store.close()
         raise
@@ -149,7 +154,7 @@ def counted(db: Connection, name: str) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.DBAPIError, exc.TimeoutError) as error:
+    except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
         if isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError):
             raise  # our own mistake: retrying would not help
         raise Unavailable("catalog", str(getattr(error, "orig", None) or error)) from error
@@ -169,8 +174,8 @@ def _on_begin(db: Connection) -> None:
         db.execute(text(f"SELECT pg_advisory_xact_lock({_PG_LOCK})"))
 
 
-def _use_wal(engine: Engine) -> None:
-    with _translated():
+def _use_wal(engine: Engine, timeout_seconds: float) -> None:
+    with _translated(), creating(Path(engine.url.database or ""), timeout_seconds):
         connection = engine.raw_connection()
         try:
             cursor = connection.cursor()

@@ -198,7 +198,7 @@ class _File:
 
     def prepare(self) -> None:
         try:
-            with creating(self._path), self.use() as db:
+            with creating(self._path, self._timeout), self.use() as db:
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 if version > _VERSION:
                     raise SettingsError(
@@ -211,7 +211,7 @@ class _File:
                     db.execute(self._schema)
                     db.execute(f"PRAGMA user_version = {_VERSION}")
         except OSError as error:
-            raise Unavailable("log", f"{self._path}: {error.strerror or error}") from error
+            raise Unavailable("log", f"{self._path}: {error}") from error
         except Unavailable as error:
             self.close()
             if "not a database" in error.detail:
