@@ -1,1 +1,6 @@
-"""Gateway: takes messages off MQTT, admits or refuses each, makes them durable, then acknowledges."""
+"""Gateway: receives what devices publish, admits or turns away every message, and acknowledges what is durable."""
+
+from gateway.runner import run
+from gateway.settings import GatewaySettings, MqttSettings
+
+__all__ = ["GatewaySettings", "MqttSettings", "run"]

@@ -1,1 +1,1 @@
-"""The payload formats that devices speak, each a decoder from bytes to readings."""
+"""Formats: how payloads become readings. `json` is our own; foreign ones come beside it."""

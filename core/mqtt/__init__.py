@@ -1,0 +1,48 @@
+"""MQTT 3.1.1 and 5 without I/O: `packets` builds and parses single packets, `reader` cuts a byte stream into them."""
+
+from core.mqtt.packets import (
+    Ack,
+    Connack,
+    Disconnect,
+    Kind,
+    Packet,
+    Pingresp,
+    Properties,
+    Publish,
+    Suback,
+    Version,
+    Will,
+    ack,
+    acks,
+    connect,
+    disconnect,
+    parse,
+    pingreq,
+    publish,
+    subscribe,
+)
+from core.mqtt.reader import PublishRun, Reader
+
+__all__ = [
+    "Ack",
+    "Connack",
+    "Disconnect",
+    "Kind",
+    "Packet",
+    "Pingresp",
+    "Properties",
+    "Publish",
+    "PublishRun",
+    "Reader",
+    "Suback",
+    "Version",
+    "Will",
+    "ack",
+    "acks",
+    "connect",
+    "disconnect",
+    "parse",
+    "pingreq",
+    "publish",
+    "subscribe",
+]

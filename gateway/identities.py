@@ -1,0 +1,182 @@
+"""This module is the memory of recent identities: was this reading (series, measured) here before, with what value?
+
+Nearly all readings are newer than everything before them of their series, so one number per series, the high-water
+mark, answers for them. Only a reading at or below the mark is looked up, and only then are the recent readings, kept
+as they came, sorted for it: runs of growing size are merged as in a log-structured merge tree, so constant disorder
+costs a logarithm and order costs nothing. The memory is two generations; when the young one is half the limit, the old
+one is forgotten. A repetition older than that passes as new, which is harmless: stores keep the last of equal
+identities.
+
+Runs are sorted by a 64-bit mix of series and time; two identities with the same mix (one pair in 2**64) would hide
+each other, with the same harmless effect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Columns = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]
+
+__all__ = ["Identities"]
+
+_NEVER = np.iinfo(np.int64).min
+_FOLD = 256  # batches kept apart before they are joined: an array costs 100 bytes however short it is
+_MIX_TIME = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, so that times of one series never collide (Fibonacci hashing)
+_MIX_SERIES = np.uint64(0xC2B2_AE3D_27D4_EB4F)
+
+
+class _Run(NamedTuple):
+    key: NDArray[np.uint64]
+    series: NDArray[np.int32]
+    measured: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+def _mix(series: NDArray[np.int32], measured: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return (measured.view(np.uint64) * _MIX_TIME) ^ (series.astype(np.uint64) * _MIX_SERIES)
+
+
+def _run(series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]) -> _Run:
+    """Return the columns sorted by key, the last of equal keys only."""
+    key = _mix(series, measured)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    last = np.append(key[1:] != key[:-1], True)
+    order = order[last]
+    return _Run(key[last], series[order], measured[order], value[order])
+
+
+def _join(parts: list[Columns]) -> Columns:
+    if len(parts) == 1:
+        return parts[0]
+    series, measured, value = zip(*parts, strict=True)
+    return np.concatenate(series), np.concatenate(measured), np.concatenate(value)
+
+
+class _Generation:
+    """Readings of one stretch of time: as they came, until something asks."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._raw: list[Columns] = []
+        self._joined: list[Columns] = []
+        self._runs: list[_Run] = []
+
+    def add(self, columns: Columns) -> None:
+        self.size += len(columns[0])
+        self._raw.append(columns)
+        if len(self._raw) >= _FOLD:
+            self._joined.append(_join(self._raw))
+            self._raw = []
+
+    def find(
+        self, key: NDArray[np.uint64], series: NDArray[np.int32], measured: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Return which are known and with which value, the newest one said."""
+        self._sort()
+        found = np.zeros(len(key), np.bool_)
+        value = np.zeros(len(key), np.float64)
+        for run in reversed(self._runs):
+            at = np.minimum(np.searchsorted(run.key, key), len(run.key) - 1)
+            hit = (run.series[at] == series) & (run.measured[at] == measured) & ~found
+            value[hit] = run.value[at[hit]]
+            found |= hit
+        return found, value
+
+    def _sort(self) -> None:
+        parts = self._joined + self._raw
+        if not parts:
+            return
+        self._joined, self._raw = [], []
+        self._runs.append(_run(*_join(parts)))
+        while len(self._runs) > 1 and len(self._runs[-2].key) <= 2 * len(self._runs[-1].key):
+            younger, older = self._runs.pop(), self._runs.pop()
+            self._runs.append(_run(*_join([older[1:], younger[1:]])))
+
+
+class Identities:
+    """Remembers about *limit* recent readings; see the module."""
+
+    def __init__(self, limit: int) -> None:
+        self._half = max(1, limit // 2)
+        self._marks: NDArray[np.int64] = np.full(1024, _NEVER, np.int64)
+        self._young, self._old = _Generation(), _Generation()
+
+    def sift(
+        self, series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Remember readings, in their order of arrival, and tell what was known before each.
+
+        Args:
+            series: int32[N], not negative.
+            measured: int64[N] ns.
+            value: float64[N].
+
+        Returns:
+            bool[N] known with the same value (a duplicate), and bool[N] known with another value (a conflict).
+        """
+        n = len(series)
+        if not n:
+            return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+        order = np.lexsort((measured, series))  # stable: equal identities stay in order of arrival
+        s, m, v = series[order], measured[order], value[order]
+        self._make_room(int(s[-1]))
+        again = np.empty(n, np.bool_)
+        again[0] = False
+        np.logical_and(s[1:] == s[:-1], m[1:] == m[:-1], out=again[1:])
+        duplicate, conflict = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        if again.any():
+            equal = np.append(False, v[1:] == v[:-1])
+            duplicate |= again & equal
+            conflict |= again & ~equal
+        suspect = np.flatnonzero((m <= self._marks[s]) & ~again)
+        if len(suspect):
+            found, before = self._find(s[suspect], m[suspect])
+            equal = before == v[suspect]
+            duplicate[suspect] = found & equal
+            conflict[suspect] = found & ~equal
+        self._remember(s, m, v, duplicate)
+        out = np.empty((2, n), np.bool_)
+        out[0, order] = duplicate
+        out[1, order] = conflict
+        return out[0], out[1]
+
+    def _remember(
+        self,
+        s: NDArray[np.int32],
+        m: NDArray[np.int64],
+        v: NDArray[np.float64],
+        duplicate: NDArray[np.bool_],
+    ) -> None:
+        newest = np.append(s[1:] != s[:-1], True)
+        top = s[newest]
+        self._marks[top] = np.maximum(self._marks[top], m[newest])
+        if duplicate.any():
+            fresh = ~duplicate
+            s, m, v = s[fresh], m[fresh], v[fresh]
+        if len(s):
+            self._young.add((s, m, v))
+            if self._young.size >= self._half:
+                self._old, self._young = self._young, _Generation()
+
+    def _find(
+        self, series: NDArray[np.int32], measured: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        key = _mix(series, measured)
+        found, value = self._young.find(key, series, measured)
+        if not found.all():
+            earlier, before = self._old.find(key, series, measured)
+            value = np.where(found, value, before)
+            found |= earlier
+        return found, value
+
+    def _make_room(self, series: int) -> None:
+        if series >= len(self._marks):
+            marks = np.full(max(series + 1, 2 * len(self._marks)), _NEVER, np.int64)
+            marks[: len(self._marks)] = self._marks
+            self._marks = marks
