@@ -94,6 +94,8 @@ class VirtualDevice:
         self._on_progress = on_progress
         self._stored: deque[tuple[str, bytes, int, bool]] = deque()
         self._outstanding: dict[int, int] = {}  # message id -> readings objects in it
+        self._was_up = False
+        self._greeting = -1  # message id of the last `online`
         self._watched: int | None = None  # file descriptor on the event loop
         self._topic = readings_topic(name)
         self._status = status_topic(name)
@@ -206,8 +208,11 @@ class VirtualDevice:
             return  # the broker closes, `_disconnected` follows
         self.link = Link.UP
         self.failures = 0
-        info = self._client.publish(self._status, "online", qos=1, retain=True)
-        self._outstanding[info.mid] = 0
+        self._numbers.reconnects += self._was_up
+        self._was_up = True
+        if self._greeting not in self._outstanding:  # else paho sends the unacknowledged one again
+            self._greeting = self._client.publish(self._status, "online", qos=1, retain=True).mid
+            self._outstanding[self._greeting] = 0
 
     def _disconnected(self, _c: Client, _u: Any, _f: DisconnectFlags, _r: ReasonCode, _p: Properties | None) -> None:
         self.link = Link.DOWN

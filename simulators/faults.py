@@ -37,7 +37,7 @@ class FaultKind(StrEnum):
     """What goes wrong."""
 
     SPIKE = "spike"  # the level jumps by `size` and comes back
-    STUCK = "stuck"  # the first reading of the fault is reported again and again
+    STUCK = "stuck"  # what it read when the fault began is reported again and again
     DRIFT = "drift"  # the error grows evenly from 0 to `size`, then somebody recalibrates
     DROPOUT = "dropout"  # nothing is reported
 

@@ -70,11 +70,12 @@ class Fleet:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self.devices: dict[str, VirtualDevice] = {}
-        for name in names:
+        known = list(names)
+        for name in known:
             if credentials and name not in credentials:
                 raise SettingsError("credentials", f"device {name!r} has none")
-            self.devices[name] = VirtualDevice(
+        self.devices: dict[str, VirtualDevice] = {
+            name: VirtualDevice(
                 name,
                 credentials.get(name),
                 broker=broker,
@@ -83,6 +84,8 @@ class Fleet:
                 numbers=self.numbers,
                 on_progress=self.moved.set,
             )
+            for name in known
+        }
         self._waiting: asyncio.Queue[VirtualDevice] = asyncio.Queue(max(1, len(self.devices)))
         self._refusal_logged = ""
 
@@ -158,15 +161,19 @@ class Fleet:
     async def _connect(self) -> None:
         while True:
             device = await self._waiting.get()
+            attempt = asyncio.get_running_loop().run_in_executor(None, device.connect)
             try:
-                await asyncio.to_thread(device.connect)
+                await asyncio.shield(attempt)
+            except asyncio.CancelledError:  # the thread cannot be stopped: it ends by its timeout
+                await asyncio.wait({attempt})
+                attempt.exception()
+                device.cut()
+                raise
             except OSError as error:
                 device.link = Link.DOWN
                 self.numbers.refusals += 1
                 self.numbers.refusal = f"{device.name}: {error}"
                 continue
-            if device.failures > 1:
-                self.numbers.reconnects += 1
             device.attach()
 
     def _backoff(self, failures: int) -> float:

@@ -1,0 +1,128 @@
+"""Same seed, same bytes: whatever the order, the pieces and the speed in which the world is asked."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulators.faults import Fault, FaultKind, FaultPlan
+from simulators.layout import demo_city
+from simulators.noise import gauss, key, uniform, wander
+from simulators.reports import Grid, pack, reports
+from simulators.world import World
+
+WORLDS = {seed: World(seed, demo_city(seed)[1]) for seed in (1, 2)}
+NAMES = sorted(WORLDS[1].devices)
+T0 = 1_780_000_000_000
+times = st.integers(T0, T0 + 30 * 86_400_000)
+
+
+@settings(deadline=None, max_examples=60)
+@given(device=st.sampled_from(NAMES), millis=st.lists(times, min_size=1, max_size=40), data=st.data())
+def test_a_value_does_not_depend_on_order_or_on_what_else_is_asked(
+    device: str, millis: list[int], data: st.DataObject
+) -> None:
+    at = np.array(millis, np.int64) * 1_000_000
+    order = np.array(data.draw(st.permutations(range(len(at)))))
+    together = WORLDS[1].values(device, at)
+    shuffled = WORLDS[1].values(device, at[order])
+    fresh = World(1, demo_city(1)[1])
+
+    for metric, column in together.items():
+        assert column[order].tobytes() == shuffled[metric].tobytes()
+        alone = [fresh.value(device, metric, at[n : n + 1])[0] for n in range(len(at))]
+        assert column.tolist() == alone
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    device=st.sampled_from(NAMES),
+    first=st.integers(10**6, 10**9),
+    cuts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    step=st.sampled_from([1.0, 5.0, 300.0]),
+)
+def test_same_seed_same_payload_bytes_however_the_slots_are_cut(
+    device: str, first: int, cuts: list[int], step: float
+) -> None:
+    grid, plan = Grid(1, device, step, 0.4), FaultPlan()
+    whole = reports(WORLDS[1], plan, grid, first, sum(cuts), 0)
+    pieces, done = [], 0
+    for count in cuts:
+        pieces += reports(WORLDS[1], plan, grid, first + done, count, done)
+        done += count
+
+    assert [pack([r]) for r in pieces] == [pack([r]) for r in whole]
+    assert [r.seq for r in whole] == list(range(sum(cuts)))
+    assert all(a.at < b.at for a, b in pairwise(whole))
+
+
+def test_another_seed_is_another_city() -> None:
+    at = np.arange(T0, T0 + 3_600_000, 300_000, dtype=np.int64) * 1_000_000
+
+    assert demo_city(1)[1] != demo_city(2)[1]
+    for device in NAMES[::20]:
+        one, two = WORLDS[1].values(device, at), WORLDS[2].values(device, at)
+        assert all(one[metric].tobytes() != two[metric].tobytes() for metric in one)
+
+
+@given(at=st.integers(0, 2**62), device=st.sampled_from(NAMES), step=st.sampled_from([1.0, 5.0, 60.0, 300.0]))
+def test_the_first_slot_after_a_time_is_the_first(at: int, device: str, step: float) -> None:
+    grid = Grid(3, device, step, 0.4)
+    slot = grid.first_after(at)
+    before, found = grid.times(slot - 1, 2).tolist()
+
+    assert before < at <= found
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from(FaultKind),
+    start=st.integers(0, 60),
+    length=st.integers(1, 60),
+    size=st.floats(-500, 500, allow_nan=False).filter(lambda x: abs(x) > 0.01),
+)
+def test_labels_match_what_was_injected_to_the_reading(kind: FaultKind, start: int, length: int, size: float) -> None:
+    """Within [from, to) of its device and metric each reading is wrong as labelled; outside nothing is touched."""
+    world, grid = WORLDS[1], Grid(1, "air-001", 5.0, 0.4)
+    base = grid.times(400_000_000, 1)[0].item() // 10**9 * 10**9
+    fault = Fault(kind, "air-001", "pm25", base + start * 10**9, base + (start + length) * 10**9, size)
+    clean = reports(world, FaultPlan(), grid, 400_000_000, 30, 0)
+    faulty = {r.seq: r for r in reports(world, FaultPlan([fault]), grid, 400_000_000, 30, 0)}
+    held = world.value("air-001", "pm25", np.array([fault.start]))[0]
+
+    for report in clean:
+        is_on = fault.start <= report.at < fault.end
+        told = faulty[report.seq].values
+        assert {k: v for k, v in told.items() if k != "pm25"} == {k: v for k, v in report.values.items() if k != "pm25"}
+        true = report.values["pm25"]
+        expected = {
+            FaultKind.SPIKE: true + size,
+            FaultKind.DRIFT: true + size * (report.at - fault.start) / (fault.end - fault.start),
+            FaultKind.STUCK: held,
+            FaultKind.DROPOUT: None,
+        }[kind]
+        assert told.get("pm25") == ((None if expected is None else round(expected, 3)) if is_on else true)
+
+
+@given(parts=st.lists(st.text(max_size=8), min_size=1, max_size=3), n=st.integers(1, 200))
+def test_hashed_noise_has_its_bounds(parts: list[str], n: int) -> None:
+    counter = np.arange(-n, n, dtype=np.int64)
+    of = key(*parts)
+
+    assert ((uniform(of, counter) >= 0) & (uniform(of, counter) < 1)).all()
+    assert np.abs(gauss(of, counter)).max() <= 12**0.5 + 1e-9
+    assert np.isfinite(wander(of, counter.astype(np.float64), 10.0)).all()
+
+
+def test_hashed_noise_is_spread_like_noise() -> None:
+    counter = np.arange(100_000, dtype=np.int64)
+    normal, even, slow = gauss(5, counter), uniform(6, counter), wander(7, counter.astype(np.float64), 10.0)
+
+    assert abs(normal.mean()) < 0.02
+    assert abs(normal.std() - 1) < 0.01
+    assert abs(even.mean() - 0.5) < 0.005
+    assert abs(slow.std() - 1) < 0.1
+    assert abs(np.corrcoef(normal[1:], normal[:-1])[0, 1]) < 0.015
