@@ -49,9 +49,7 @@ export class Chart {
       scene.start,
       scene.end,
     )
-    this.#plot.setData([t, bandHigh, bandLow, high, low, expected, value] as uPlot.AlignedData, false)
-    this.#plot.setScale('x', { min: scene.start / 1000, max: scene.end / 1000 })
-    this.#plot.redraw(true, true)
+    this.#plot.setData([t, bandHigh, bandLow, high, low, expected, value] as uPlot.AlignedData)
   }
 
   destroy(): void {
@@ -80,7 +78,7 @@ export class Chart {
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         padding: [10, 12, 0, 0],
-        scales: { x: { time: true, auto: false } },
+        scales: { x: { time: true, range: () => [(this.#scene?.start ?? 0) / 1000, (this.#scene?.end ?? 1) / 1000] } },
         axes: [
           {
             ...axis,

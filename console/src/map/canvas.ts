@@ -41,6 +41,8 @@ type Palette = Record<(typeof COLOURS)[number], string>
 const MAX_CALM = 3000
 const PICK_PIXELS = 14
 const CLICK_PIXELS = 5
+/** Pixels at the bottom that the legend covers. */
+const LEGEND = 44
 /** Zoom from which sensors are drawn in full size and district labels step back. */
 const NEAR = 1.7
 
@@ -57,6 +59,7 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
   const at = new Projection()
   let scene: Scene = { labels: [], devices: [], health: new Map(), district: null, chosen: null }
   let colour = palette(host)
+  const family = getComputedStyle(host).fontFamily
   let width = 0
   let height = 0
   let hovered: Device | null = null
@@ -83,9 +86,9 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
   const home = () => {
     moved = false
     const whole = box(null)
-    if (whole) at.fit(whole, width, height, 28, true)
+    if (whole) at.fit(whole, width, height - LEGEND, 20, true)
     const part = scene.district ? box(scene.district) : null
-    if (part) at.fit(part, width, height, 56, false)
+    if (part) at.fit(part, width, height - LEGEND, 40, false)
     draw()
   }
 
@@ -123,6 +126,7 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const near = at.zoom >= NEAR
     const calm = scene.devices.length <= MAX_CALM || near
     for (const health of ['ok', 'offline', 'warning', 'critical'] as const) {
+      if (health === 'warning' && !near) for (const label of scene.labels) drawLabel(label) // over calm, under trouble
       if (health === 'ok' && !calm) continue
       const bad = health === 'warning' || health === 'critical'
       const radius = near ? (bad ? 8 : 5) : bad ? 7 : health === 'offline' ? 3.5 : 2.5
@@ -135,20 +139,32 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
       }
     }
     above.globalAlpha = 1
-    if (!near) for (const label of scene.labels) drawLabel(label)
     const chosen = scene.devices.find((d) => d.id === scene.chosen)
     if (chosen) drawChosen(chosen)
     if (hovered && hovered.id !== scene.chosen) drawName(hovered)
   }
 
-  function text(words: string, x: number, y: number, font: string, fill: string): void {
-    above.font = `${font} ${getComputedStyle(host).fontFamily}`
-    above.lineWidth = 4
-    above.lineJoin = 'round'
-    above.strokeStyle = colour['map-district']
-    above.strokeText(words, x, y)
+  function text(words: string, x: number, y: number, font: string, fill: string): number {
+    above.font = `${font} ${family}`
     above.fillStyle = fill
     above.fillText(words, x, y)
+    return above.measureText(words).width
+  }
+
+  function measure(words: string, font: string): number {
+    above.font = `${font} ${family}`
+    return above.measureText(words).width
+  }
+
+  /** A soft plate that keeps text readable over sensors. */
+  function plate(x: number, y: number, w: number, h: number, fill: string): void {
+    const before = above.globalAlpha
+    above.globalAlpha = before * 0.86
+    above.beginPath()
+    above.roundRect(x, y, w, h, 7)
+    above.fillStyle = fill
+    above.fill()
+    above.globalAlpha = before
   }
 
   function drawLabel({ district, name, detail, health, trouble }: DistrictLabel): void {
@@ -157,13 +173,19 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const x = at.x((ring.west + ring.east) / 2)
     const y = at.y((ring.south + ring.north) / 2)
     above.globalAlpha = scene.district && scene.district !== district.id ? 0.4 : 1
+    const bold = '600 14px'
+    const small = '12px'
+    const loud = '600 12px'
+    const wide = Math.max(measure(name, bold), measure(detail, small), trouble ? measure(trouble, loud) + 17 : 0) + 16
+    const tall = trouble ? 60 : 42
+    plate(x - wide / 2, y - tall / 2, wide, tall, colour['map-district'])
+    const top = y - tall / 2
     above.textAlign = 'center'
-    text(name, x, y - 4, '600 14px', colour['map-text'])
-    text(detail, x, y + 13, '12px', colour['map-muted'])
+    text(name, x, top + 17, bold, colour['map-text'])
+    text(detail, x, top + 34, small, colour['map-muted'])
     if (trouble) {
-      text(trouble, x + 8, y + 31, '600 12px', colour[health])
-      const left = x + 8 - above.measureText(trouble).width / 2 - 11
-      mark(above, SHAPES[health], left, y + 27, 5.5, colour[health], colour['map-district'])
+      const half = text(trouble, x + 8.5, top + 52, loud, colour[health]) / 2
+      mark(above, SHAPES[health], x - half - 2.5, top + 48, 5.5, colour[health], colour['map-district'])
     }
     above.globalAlpha = 1
   }
@@ -171,9 +193,12 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
   function drawName(device: Device): void {
     const xy = place(device)
     if (!xy) return
-    const left = xy[0] > width - 160
-    above.textAlign = left ? 'right' : 'left'
-    text(device.name || device.id, xy[0] + (left ? -14 : 14), xy[1] + 4, '600 12px', colour['map-text'])
+    const words = device.name || device.id
+    const wide = measure(words, '600 12px') + 12
+    const left = xy[0] + 16 + wide > width ? xy[0] - 16 - wide : xy[0] + 16
+    plate(left, xy[1] - 11, wide, 22, colour.map)
+    above.textAlign = 'left'
+    text(words, left + 6, xy[1] + 4, '600 12px', colour['map-text'])
   }
 
   function drawChosen(device: Device): void {
