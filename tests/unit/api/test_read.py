@@ -13,7 +13,7 @@ from core.live import LiveFrame
 if TYPE_CHECKING:
     import httpx
 
-    from tests.unit.api.conftest import World
+    from tests.unit.api.fakes import World
 
 
 async def until(client: httpx.AsyncClient, path: str, ready: Any) -> Any:

@@ -7,19 +7,15 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api import run
-from core.accounts import Role
 from core.live import LiveFrame
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.unit.api.conftest import World
+    from tests.unit.api.fakes import World
 
 
 @asynccontextmanager
