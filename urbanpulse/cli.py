@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import UrbanpulseError
+from urbanpulse import __version__
 from urbanpulse.logs import configure_logs
-from urbanpulse.settings import Settings, describe_settings, load_settings, shown
+from urbanpulse.settings import Settings, describe_settings, load_settings, settings_table, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -144,8 +144,16 @@ def check_config(config: Config = None) -> None:
 
 
 @app.command("print-config")
-def print_config(config: Config = None, *, as_json: AsJson = False) -> None:
+def print_config(
+    config: Config = None,
+    *,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all settings as the table of the docs.")] = False,
+) -> None:
     """Print the settings in force; secrets are hidden."""
+    if markdown:
+        typer.echo(settings_table())
+        return
     settings = load_settings(config)
     content = shown(settings)
     if as_json:
@@ -161,7 +169,7 @@ def print_config(config: Config = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(package_version("urbanpulse"))
+    typer.echo(__version__)
 
 
 @app.command("state-hash")

@@ -27,6 +27,7 @@ def mqtt_for(installation: Installation, service: str) -> MqttSettings:
             "url": settings.broker_address.url,
             "username": service,
             "password": SecretStr(installation.services[service]),
+            "protocol": "3.1.1",  # what nats-server speaks: no need to be told no first
         }
     return settings.mqtt.model_copy(update=update)
 

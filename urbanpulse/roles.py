@@ -10,7 +10,6 @@ import random
 import signal
 import uuid
 from contextlib import ExitStack, closing, contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -23,6 +22,7 @@ from backends.log import SqliteLog
 from backends.series import open_reader, open_writer
 from backends.snapshots import FileSnapshots
 from core.errors import SettingsError
+from urbanpulse import __version__
 from urbanpulse.broker import Broker
 from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_for, tls_context
@@ -80,8 +80,8 @@ async def run_gateway(settings: Settings) -> None:
         await gateway.run(
             settings=settings.gateway,
             mqtt=mqtt_for(installation, "gateway"),
-            log=log,
-            consumer=log,
+            log_appender=log,
+            log_consumer=log,
             registry=catalog.registry,
             ledger=catalog.ledger,
             clock=clock,
@@ -154,7 +154,7 @@ async def run_api(settings: Settings) -> None:
             accounts=catalog.accounts,
             series=reader,
         )
-        app = api.create_app(ports, settings.api, clock=clock, hub=hub, registry=metrics, version=version("urbanpulse"))
+        app = api.create_app(ports, settings.api, clock=clock, hub=hub, registry=metrics, version=__version__)
         await api.run(app, settings.api, stop=stop)
 
 

@@ -26,7 +26,15 @@ from processors.settings import NotifySettings, ProcessorSettings
 from simulators.settings import SimulatorSettings
 from urbanpulse.broker import BrokerSettings
 
-__all__ = ["BrokerAddress", "LoggingSettings", "Settings", "describe_settings", "load_settings", "shown"]
+__all__ = [
+    "BrokerAddress",
+    "LoggingSettings",
+    "Settings",
+    "describe_settings",
+    "load_settings",
+    "settings_table",
+    "shown",
+]
 
 _PREFIX = "URBANPULSE_"
 _NOT_SETTINGS = ("URBANPULSE_TEST_", "URBANPULSE_SKIP_CONSOLE", "URBANPULSE_CONFIG")
@@ -167,6 +175,15 @@ def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> li
             default = info.get_default(call_default_factory=True, validated_data={})
             rows.append((prefix + name, _text(default), info.description or ""))
     return rows
+
+
+def settings_table() -> str:
+    """Return all settings as a Markdown table, as it stands in `docs/settings.md`."""
+    lines = ["| setting | environment | default | meaning |", "|---|---|---|---|"]
+    for name, default, description in describe_settings():
+        variable = _PREFIX + name.upper().replace(".", "__")
+        lines.append(f"| `{name}` | `{variable}` | {f'`{default}`' if default else ''} | {description} |")
+    return "\n".join(lines)
 
 
 def _text(value: object) -> str:
