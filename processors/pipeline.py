@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from processors.parts import Parts
     from processors.settings import ProcessorSettings
 
-__all__ = ["Effects", "LiveRows", "Pipeline"]
+__all__ = ["NO_BANDS", "Effects", "LiveRows", "Pipeline"]
+
+NO_BANDS = Bands(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0))
 
 _VERSION = 1
 _SECOND = 1_000_000_000
@@ -262,22 +264,19 @@ class Pipeline:
         return LiveRows.newest([LiveRows(batch.take(fresh), severity[fresh])])
 
     def _bands(self, batch: ReadingBatch, scores: list[Scores]) -> Bands:
-        """Return what was expected of the first reading of each series in each new hour."""
+        """Return what was expected of the first reading of each series in each new hour for which that is known."""
+        if not scores:
+            return NO_BANDS
+        expected, low, high = (
+            np.concatenate([getattr(s, name) for s in scores]).astype(np.float64)
+            for name in ("expected", "low", "high")
+        )
         hour = batch.measured // _HOUR
+        # NaN in one of the three makes the sum NaN: not known
+        ahead = np.flatnonzero((hour > self._hour[batch.series]) & ~np.isnan(expected + low + high))
         rows: list[int] = []
-        ahead = np.flatnonzero(hour > self._hour[batch.series])
         for row, series, at in zip(ahead.tolist(), batch.series[ahead].tolist(), hour[ahead].tolist(), strict=True):
             if at > self._hour[series]:
                 self._hour[series] = at
                 rows.append(row)
-        if not rows:
-            none = np.empty(0)
-            return Bands(np.empty(0, np.int32), np.empty(0, np.int64), none, none, none)
-        columns: list[NDArray[Any]] = [
-            np.concatenate([getattr(s, name) for s in scores])[rows].astype(np.float64)
-            for name in ("expected", "low", "high")
-        ]
-        is_known = ~np.isnan(columns).any(axis=0)
-        at_rows = np.array(rows)[is_known]
-        expected, low, high = (column[is_known] for column in columns)
-        return Bands(batch.series[at_rows], hour[at_rows] * _HOUR, expected, low, high)
+        return Bands(batch.series[rows], hour[rows] * _HOUR, expected[rows], low[rows], high[rows])

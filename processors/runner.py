@@ -35,7 +35,7 @@ from processors.live import LiveGatherer
 from processors.lookup import SeriesLookup
 from processors.metrics import ProcessorMetrics
 from processors.notify.notifier import Notifier, senders_for
-from processors.pipeline import Effects, Pipeline
+from processors.pipeline import NO_BANDS, Effects, Pipeline
 from processors.restart import CONSUMER, Start, find_start
 from processors.standard import StandardParts
 
@@ -348,7 +348,7 @@ class _Runner:
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(self._threads["judge"], self._pipeline.to_bytes)
         # the stores must say themselves that they are here, even where there was nothing to store
-        nothing = _Written(ReadingBatch.empty(), _NO_BANDS)
+        nothing = _Written(ReadingBatch.empty(), NO_BANDS)
         await self._series.put(position, nothing, 0)
         await self._alerts.put(position, (), 0)
         self._keeping = group.create_task(self._keep(position, state), name="snapshot")
@@ -408,9 +408,6 @@ class _Runner:
                 is_away = True
             else:
                 is_away = False
-
-
-_NO_BANDS = Bands(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0))
 
 
 async def _wait(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
