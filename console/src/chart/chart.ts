@@ -83,6 +83,7 @@ export class Chart {
           {
             ...axis,
             space: 70,
+            size: 28,
             values: (_, splits) => {
               const days = splits.length > 1 && (splits[1] as number) - (splits[0] as number) >= 86_400
               return splits.map((at) => {

@@ -43,6 +43,8 @@ const PICK_PIXELS = 14
 const CLICK_PIXELS = 5
 /** Pixels at the bottom that the legend covers. */
 const LEGEND = 44
+/** A district narrower than this many pixels gets a short label. */
+const TIGHT = 110
 /** Zoom from which sensors are drawn in full size and district labels step back. */
 const NEAR = 1.7
 
@@ -90,6 +92,13 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const part = scene.district ? box(scene.district) : null
     if (part) at.fit(part, width, height - LEGEND, 40, false)
     draw()
+  }
+
+  /** Move the view to the chosen sensor if it is outside. */
+  const bringIntoSight = () => {
+    const chosen = scene.devices.find((d) => d.id === scene.chosen)
+    const xy = chosen && place(chosen)
+    if (xy && (xy[0] < 20 || xy[1] < 20 || xy[0] > width - 20 || xy[1] > height - LEGEND)) pan(width / 2 - xy[0], height / 2 - xy[1])
   }
 
   function drawDistricts(): void {
@@ -173,19 +182,22 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const x = at.x((ring.west + ring.east) / 2)
     const y = at.y((ring.south + ring.north) / 2)
     above.globalAlpha = scene.district && scene.district !== district.id ? 0.4 : 1
-    const bold = '600 14px'
+    const tight = at.x(ring.east) - at.x(ring.west) < TIGHT
+    const bold = tight ? '600 12px' : '600 14px'
     const small = '12px'
     const loud = '600 12px'
-    const wide = Math.max(measure(name, bold), measure(detail, small), trouble ? measure(trouble, loud) + 17 : 0) + 16
-    const tall = trouble ? 60 : 42
+    const lines = [measure(name, bold), tight ? 0 : measure(detail, small), trouble ? measure(trouble, loud) + 17 : 0]
+    const wide = Math.max(...lines) + 12
+    const tall = 24 + (tight ? 0 : 17) + (trouble ? 18 : 0)
     plate(x - wide / 2, y - tall / 2, wide, tall, colour['map-district'])
     const top = y - tall / 2
     above.textAlign = 'center'
     text(name, x, top + 17, bold, colour['map-text'])
-    text(detail, x, top + 34, small, colour['map-muted'])
+    if (!tight) text(detail, x, top + 34, small, colour['map-muted'])
     if (trouble) {
-      const half = text(trouble, x + 8.5, top + 52, loud, colour[health]) / 2
-      mark(above, SHAPES[health], x - half - 2.5, top + 48, 5.5, colour[health], colour['map-district'])
+      const line = top + (tight ? 35 : 52)
+      const half = text(trouble, x + 8.5, line, loud, colour[health]) / 2
+      mark(above, SHAPES[health], x - half - 2.5, line - 4, 5.5, colour[health], colour['map-district'])
     }
     above.globalAlpha = 1
   }
@@ -319,8 +331,10 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     show(next) {
       const refit = !moved && (next.devices.length !== scene.devices.length || next.labels.length !== scene.labels.length)
       const other = next.district !== scene.district
+      const turned = next.chosen !== scene.chosen
       scene = next
       if (other || refit) home()
+      if (turned) bringIntoSight()
       draw()
     },
     home,

@@ -132,7 +132,7 @@ export const en = {
   'sensor.unknown': 'has not said whether it is online',
   'sensor.metrics': 'Metrics',
   'sensor.no.readings': 'This sensor has not reported yet.',
-  'sensor.measured': 'measured {age} ago',
+  'sensor.measured': '{age} ago',
   'sensor.range': 'Time range',
   'sensor.1h': '1 hour',
   'sensor.24h': '24 hours',

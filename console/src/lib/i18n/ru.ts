@@ -143,7 +143,7 @@ export const ru: Record<Key, Message> = {
   'sensor.unknown': 'о связи не сообщал',
   'sensor.metrics': 'Показатели',
   'sensor.no.readings': 'Датчик ещё ничего не сообщил.',
-  'sensor.measured': 'измерено {age} назад',
+  'sensor.measured': '{age} назад',
   'sensor.range': 'Период',
   'sensor.1h': '1 час',
   'sensor.24h': '24 часа',

@@ -133,7 +133,7 @@ export const tk: Record<Key, Message> = {
   'sensor.unknown': 'baglanyşygy barada habar bermedi',
   'sensor.metrics': 'Görkezijiler',
   'sensor.no.readings': 'Bu datçik heniz habar bermedi.',
-  'sensor.measured': '{age} öň ölçelen',
+  'sensor.measured': '{age} öň',
   'sensor.range': 'Döwür',
   'sensor.1h': '1 sagat',
   'sensor.24h': '24 sagat',
