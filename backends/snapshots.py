@@ -1,6 +1,6 @@
 """This module is the snapshots of a processor's state, one file per log position.
 
-A file is a header (magic, version, position, length, CRC-32) and the state. It is written beside, synced, renamed and
+A file is a header (magic, version, position, length), a CRC-32 of header and state, and the state. It is written beside, synced, renamed and
 its folder synced, so a crash leaves the snapshots that were there before; a file that lies is passed over.
 """
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSnapshots"]
 
-_HEADER = struct.Struct("<4sHqQI")
+_HEADER = struct.Struct("<4sHqQ")
+_CHECKSUM = struct.Struct("<I")
 _MAGIC = b"UPSN"
 _VERSION = 1
 
@@ -52,12 +53,13 @@ class FileSnapshots:
         Raises:
             Unavailable: disk full or folder gone; what was there before is still there.
         """
-        header = _HEADER.pack(_MAGIC, _VERSION, position, len(state), zlib.crc32(state))
+        header = _HEADER.pack(_MAGIC, _VERSION, position, len(state))
+        checksum = _CHECKSUM.pack(zlib.crc32(state, zlib.crc32(header)))
         final = self._folder / f"{position:020d}.snapshot"
         half = final.with_suffix(".tmp")
         try:
             with half.open("wb") as file:
-                file.write(header)
+                file.write(header + checksum)
                 file.write(state)
                 file.flush()
                 os.fsync(file.fileno())
@@ -97,10 +99,11 @@ class FileSnapshots:
 
 
 def _read(data: bytes) -> tuple[int, bytes] | None:
-    if len(data) < _HEADER.size:
+    if len(data) < _HEADER.size + _CHECKSUM.size:
         return None
-    magic, version, position, length, checksum = _HEADER.unpack_from(data)
-    state = data[_HEADER.size :]
-    if (magic, version, length, checksum) != (_MAGIC, _VERSION, len(state), zlib.crc32(state)):
-        return None
-    return position, state
+    magic, version, position, length = _HEADER.unpack_from(data)
+    (checksum,) = _CHECKSUM.unpack_from(data, _HEADER.size)
+    state = data[_HEADER.size + _CHECKSUM.size :]
+    found = zlib.crc32(state, zlib.crc32(data[: _HEADER.size]))
+    is_whole = (magic, version, length, checksum) == (_MAGIC, _VERSION, len(state), found)
+    return (position, state) if is_whole else None

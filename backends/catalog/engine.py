@@ -6,12 +6,14 @@ a write transaction has read stays true until it commits, and no code above need
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, inspect, make_url, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.pool import QueuePool
 
 from backends.catalog import tables
@@ -105,8 +107,10 @@ def open_store(url: str, settings: CatalogSettings) -> Store:
         if is_sqlite:
             _use_wal(engine, settings.busy_timeout_seconds)
         _migrate(store)
-    except BaseException:
+    except BaseException as error:
         store.close()
+        if isinstance(error, Unavailable) and "not a database" in error.detail:
+            raise SettingsError("catalog.url", f"{parsed.database}: {error.detail}") from error
         raise
     return store
 
@@ -117,7 +121,7 @@ def upsert(
     """Insert *rows*; where the primary key exists, add the columns *add* to what is there and replace *put*."""
     if not rows:
         return
-    statement = postgresql.insert(table) if db.dialect.name == "postgresql" else sqlite.insert(table)
+    statement = postgresql_insert(table) if db.dialect.name == "postgresql" else sqlite_insert(table)
     values: dict[str, Any] = {name: table.c[name] + statement.excluded[name] for name in add}
     values |= {name: statement.excluded[name] for name in put}
     db.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), list(rows))
@@ -154,7 +158,7 @@ def counted(db: Connection, name: str) -> int:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error, OSError) as error:
         if isinstance(error, exc.IntegrityError | exc.DataError | exc.ProgrammingError):
             raise  # our own mistake: retrying would not help
         raise Unavailable("catalog", str(getattr(error, "orig", None) or error)) from error
@@ -162,8 +166,12 @@ def _translated() -> Iterator[None]:
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_on_begin`, not guessed by the driver
-    for pragma in ("foreign_keys = ON", "synchronous = FULL", "journal_size_limit = 16000000"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("foreign_keys = ON", "synchronous = FULL", "journal_size_limit = 16000000"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
 
 
 def _on_begin(db: Connection) -> None:
