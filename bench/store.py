@@ -1,0 +1,237 @@
+"""This script measures the embedded series store: what a row costs to keep, and how long a question takes.
+
+Rows are those of a city: *series* sensors, one reading each per 10 s, in batches of about a second, values of two
+decimals, device times in ms with jitter, times of receipt in ns. Days are filled up to --rows; the last half day is
+left in the journal, so that questions see parts of both levels and a journal. Every question is also put to a bare
+DuckDB over the same Parquet files (no journal, no dedupe), to tell what the store adds.
+
+CPU seconds are of this process; p50 of wall time. Writing runs without upkeep beside it, so the figures add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import structlog
+
+from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
+from core.batch import ReadingBatch
+from core.ports import Bands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HOUR = 3_600_000_000_000
+DAY = 24 * HOUR
+START = 20_000 * DAY
+
+
+def cpu() -> float:
+    """Return the CPU seconds this process has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak_mb() -> float:
+    """Return the most resident memory this process ever had."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would be that of the parent, too
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def rows_of(series: int, days: int, rows: int, per_batch: int, rng: np.random.Generator) -> Iterator[ReadingBatch]:
+    """Yield *rows* readings over *days* in order of arrival."""
+    step = (days * DAY - 2 * HOUR) // (rows // series)
+    level = rng.uniform(5, 60, series)
+    waiting = ReadingBatch.empty()
+    for tick in range(rows // series):
+        order = rng.permutation(series)
+        at = START + HOUR + tick * step + order * (step // series)
+        measured = (at + rng.integers(-50_000_000, 50_000_000, series)) // 1_000_000 * 1_000_000
+        level += rng.normal(0, 0.2, series)
+        values = np.round(level[order] + rng.normal(0, 0.5, series), 2)
+        received = np.repeat(at[::50], 50)[:series] + 60_000_000 + rng.integers(0, 1000)
+        batch = ReadingBatch.of(order, measured, values, received=received)
+        waiting = ReadingBatch.concat([waiting, batch])
+        while len(waiting) >= per_batch:
+            yield waiting.take(slice(per_batch))  # type: ignore[arg-type]
+            waiting = waiting.take(slice(per_batch, None))  # type: ignore[arg-type]
+    if len(waiting):
+        yield waiting
+
+
+def p50_ms(question: Callable[[int], object], times: int) -> float:
+    """Return the median wall time of *question*, asked about *times* different things."""
+    took = []
+    for i in range(times):
+        begin = time.perf_counter()
+        question(i)
+        took.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(took)
+
+
+def measure(series: int, days: int, rows: int, per_batch: int) -> dict[str, float]:
+    """Fill a store, keep it up, question it; return the figures by name."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rng = np.random.default_rng(1)
+        settings = SeriesSettings(seal_rows=1, seal_seconds=0, grace_seconds=0, merge_seconds=0)
+        writer = EmbeddedSeriesWriter(folder, settings)
+        figures: dict[str, float] = {"rows": rows, "series": series}
+        spent = {"journal": 0.0, "seal": 0.0, "merge": 0.0}
+        commits: list[float] = []
+        journalled = sealed_rows = 0
+        largest = 0
+        seal_every, unsealed = min(1_800_000, rows // 8), 0
+        for position, batch in enumerate(rows_of(series, days, rows, per_batch, rng), start=1):
+            before, begin = cpu(), time.perf_counter()
+            writer.write("bench", position, batch)
+            commits.append((time.perf_counter() - begin) * 1e3)
+            spent["journal"] += cpu() - before
+            journalled += len(batch)
+            unsealed += len(batch)
+            if unsealed >= seal_every and journalled < rows - seal_every // 2:
+                largest = max(largest, (folder / "journal.sqlite").stat().st_size)
+                before = cpu()
+                writer.maintain(START)  # nothing is finished at the first moment: it only seals
+                spent["seal"] += cpu() - before
+                sealed_rows, unsealed = journalled, 0
+        sealed_bytes = sum(p.stat().st_size for p in folder.rglob("raw-*.parquet"))
+        figures["journal_cpu_s_per_M"] = spent["journal"] / journalled * 1e6
+        figures["journal_commit_p50_ms"] = statistics.median(commits)
+        figures["seal_cpu_s_per_M"] = spent["seal"] / sealed_rows * 1e6
+        figures["journal_bytes_per_row"] = largest / seal_every
+        figures["sealed_bytes_per_row"] = sealed_bytes / sealed_rows
+        idle = SeriesSettings(seal_rows=1 << 40, seal_bytes=1 << 60, seal_seconds=1e9, grace_seconds=0, merge_seconds=0)
+        writer.close()
+        writer = EmbeddedSeriesWriter(folder, idle)
+        before = cpu()
+        end_of_merge = START + (days - 1) * DAY
+        writer.maintain(end_of_merge)
+        figures["merge_and_rollup_cpu_s_per_M"] = (cpu() - before) / (sealed_rows * (days - 1) / days) * 1e6
+        writer.maintain(end_of_merge + 1)
+        merged = list(folder.rglob("raw-merged*.parquet"))
+        merged_rows = sum(_count(p) for p in merged)
+        figures["merged_bytes_per_row"] = sum(p.stat().st_size for p in merged) / merged_rows
+        figures["rollup_bytes_per_series_day"] = sum(p.stat().st_size for p in folder.rglob("rollup-*.parquet")) / (
+            series * (days - 1)
+        )
+        figures["unsealed_rows"] = unsealed
+        writer.close()
+        figures["writer_peak_mb"] = peak_mb()
+        figures |= _bands(series, rng)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:  # as the api: a process of its own
+            figures |= other.submit(_questions, folder, series, days).result()
+        figures |= _bare(folder, series, days)
+        return figures
+
+
+def _count(path: Path) -> int:
+    found = duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(path)]).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _bands(series: int, rng: np.random.Generator) -> dict[str, float]:
+    """Return what a day of bands takes on disk."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writer = EmbeddedSeriesWriter(folder, SeriesSettings(seal_rows=1, merge_seconds=0, grace_seconds=0))
+        base = rng.uniform(5, 60, series)
+        for hour in range(24):
+            expected = base + 10 * np.sin(hour / 4) + rng.normal(0, 1, series)
+            ids, at = np.arange(series, dtype=np.int32), np.full(series, START + hour * HOUR)
+            writer.write("bench", hour + 1, ReadingBatch.empty(), Bands(ids, at, expected, expected - 5, expected + 5))
+        before = cpu()
+        writer.maintain(START)
+        writer.maintain(START + 2 * DAY)
+        writer.maintain(START + 2 * DAY + 1)
+        took = cpu() - before
+        writer.close()
+        size = sum(p.stat().st_size for p in folder.rglob("band-*.parquet"))
+        return {"band_bytes_per_row": size / (series * 24), "band_seal_and_merge_cpu_s_per_M": took / series / 24 * 1e6}
+
+
+def _questions(folder: Path, series: int, days: int) -> dict[str, float]:
+    reader = EmbeddedSeriesReader(folder, SeriesSettings())
+    end = START + days * DAY
+    week = max(START, end - 7 * DAY)
+    width = DAY // 500
+    begin = time.perf_counter()
+    reader.latest()
+    figures = {"first_latest_ms": (time.perf_counter() - begin) * 1e3}
+    begin = time.perf_counter()
+    reader.buckets(0, end - DAY, end, width)
+    figures["first_question_ms"] = (time.perf_counter() - begin) * 1e3
+    some = np.random.default_rng(2).integers(0, series, 40).tolist()
+    figures["latest_p50_ms"] = p50_ms(lambda _: reader.latest(), 40)
+    figures["series_24h_500_p50_ms"] = p50_ms(lambda i: reader.buckets(some[i], end - DAY, end, width), 40)
+    figures["series_7d_hourly_p50_ms"] = p50_ms(lambda i: reader.buckets(some[i], week, end, HOUR), 40)
+    figures["readings_1h_p50_ms"] = p50_ms(lambda i: reader.readings(some[i], end - HOUR, end, 5000), 40)
+    begin = time.perf_counter()
+    figures["count"] = reader.count()
+    figures["count_ms"] = (time.perf_counter() - begin) * 1e3
+    reader.close()
+    figures["reader_peak_mb"] = peak_mb()
+    return figures
+
+
+def _bare(folder: Path, series: int, days: int) -> dict[str, float]:
+    """Return how long plain DuckDB takes for the same, over the sealed rows alone."""
+    end = START + days * DAY
+    week = max(START, end - 7 * DAY)
+    width = DAY // 500
+    some = np.random.default_rng(2).integers(0, series, 40).tolist()
+    figures = {}
+    bare = duckdb.connect(config={"threads": 1, "memory_limit": "128MB"})
+    files = f"read_parquet('{folder}/parts/*/raw-*.parquet')"
+    ask = f"SELECT measured // ? AS b, count(*), avg(value), min(value), max(value) FROM {files}"  # noqa: S608
+    ask += " WHERE series = ? AND measured >= ? AND measured < ? GROUP BY b ORDER BY b"
+    figures["bare_latest_p50_ms"] = p50_ms(
+        lambda _: bare.execute(
+            f"SELECT series, max(measured), arg_max(value, measured) FROM {files} GROUP BY series"  # noqa: S608
+        ).fetchnumpy(),
+        3,
+    )
+    figures["bare_series_24h_500_p50_ms"] = p50_ms(
+        lambda i: bare.execute(ask, [width, some[i], end - DAY, end]).fetchnumpy(), 20
+    )
+    figures["bare_series_7d_hourly_p50_ms"] = p50_ms(
+        lambda i: bare.execute(ask, [HOUR, some[i], week, end]).fetchnumpy(), 20
+    )
+    bare.close()
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small city in a few seconds")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--rows", type=int, help="default 20 M, quick 2 M")
+    parser.add_argument("--series", type=int, help="default 10,000, quick 2,000")
+    parser.add_argument("--days", type=int, help="default 8, quick 4")
+    parser.add_argument("--batch", type=int, default=1000, help="rows per write")
+    args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    rows, series, days = (2_000_000, 2_000, 4) if args.quick else (20_000_000, 10_000, 8)
+    measured = measure(args.series or series, args.days or days, args.rows or rows, args.batch)
+    figures = {name: round(value, 3) for name, value in measured.items()}
+    if args.json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:34} {value:>14,.3f}".rstrip("0").rstrip("."))
+
+
+if __name__ == "__main__":
+    main()
