@@ -118,7 +118,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     """Score and learn one reading of each series in *slot* (all different), writing to *rows* of *out*."""
     g = np.ascontiguousarray(state.floats[slot].T)
     n, age, quiet, off = np.ascontiguousarray(state.counts[slot].T)
-    x = value.astype(_f4)
+    x = value.astype(_f4) + _f4(0)  # no negative zero: which of two zeros is the larger is anybody's choice
     new = n == 0
     elapsed = measured - state.last_ns[slot]
     older = (elapsed <= 0) & ~new
@@ -142,7 +142,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
             g[record.start + 1, again] = g[record.start, again]
         fresh = np.flatnonzero(new)
         g[s.M_SLOW, fresh] = g[s.HI, fresh] = g[s.LO, fresh] = x[fresh]
-    m, sf, v, r_fast, run, rho, run_record, slow, scale, hi, lo = g[: s.LO + 1]
+    m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo = g[: s.LO + 1]
 
     # rates
     w = np.minimum(seconds / plan.reference, _f4(1))
@@ -223,7 +223,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     score = run_next * rarity * plan.gain[Reason.FLAT]
     score *= (run_next > _f4(1.5) * run_record + _f4(3)) & in_order
     reason[score > best] = Reason.FLAT
-    best = np.minimum(np.maximum(best, score), CEILING)
+    best = np.minimum(np.maximum(best, score), CEILING) + _f4(0)
 
     # after an alert, silence, unless it gets worse
     quiet += 1

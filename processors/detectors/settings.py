@@ -50,7 +50,7 @@ class NoveltySettings(BaseModel):
     rhythm_factor: float = Field(
         default=4.0, gt=1, description="an interval this much longer or shorter is another rhythm"
     )
-    rhythm_readings: int = Field(default=3, ge=1, description="consecutive readings that make a new rhythm")
+    rhythm_readings: int = Field(default=5, ge=1, description="consecutive readings that make a new rhythm")
     rest_readings: int = Field(default=30, ge=0, description="silence after an alert, unless it gets worse")
     rearm_factor: float = Field(default=1.5, ge=1, description="what counts as worse: this times the alerted severity")
     thresholds: Thresholds = Field(default_factory=Thresholds, description="alert level of each channel")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Slots", "rounds"]
+__all__ = ["Slots", "first_of_each", "rounds"]
 
 _SHIFT = SERIES_BLOCK.bit_length() - 1
 _MASK = SERIES_BLOCK - 1
@@ -88,17 +88,22 @@ class Slots:
         return slots
 
 
-def rounds(slot: NDArray[np.int32], mark: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:
-    """Yield the positions of the first reading of each row, then of the second, and so on.
+def first_of_each(slot: NDArray[np.int32], mark: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Mark the first occurrence of each row in *slot*, bool[N].
 
     *mark* is scratch, int32, longer than the largest row. Nothing is sorted: of repeated indices in an assignment the
     last one wins (numpy promises it), so writing backwards leaves the first.
     """
+    order = np.arange(len(slot), dtype=np.int32)
+    mark[slot[::-1]] = order[::-1]
+    first: NDArray[np.bool_] = mark[slot] == order
+    return first
+
+
+def rounds(slot: NDArray[np.int32], mark: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of the first reading of each row, then of the second, and so on; *mark* is scratch."""
     left = np.arange(len(slot))
     while len(left):
-        rows = slot[left]
-        order = np.arange(len(left), dtype=np.int32)
-        mark[rows[::-1]] = order[::-1]
-        first = mark[rows] == order
+        first = first_of_each(slot[left], mark)
         yield left[first]
         left = left[~first]

@@ -47,7 +47,7 @@ __all__ = [
 _VERSION = 1
 
 # columns of `floats`
-M_FAST, S_FAST, V_FAST, R_FAST, RUN, RHO, RUN_RECORD = range(7)  # per-reading statistics, re-warmed on a new rhythm
+M_FAST, R_FAST, S_FAST, V_FAST, RUN, RHO, RUN_RECORD = range(7)  # per-reading statistics, re-warmed on a new rhythm
 M_SLOW, S_SLOW = 7, 8
 HI, LO = 9, 10  # RANGE
 HIGH, LOW, MID = slice(11, 14), slice(14, 17), slice(17, 20)  # records of SEASON, SUSTAIN, JUMP

@@ -25,7 +25,7 @@ def flags(check: QualityCheck, value: list[float], start: int = 0, series: int =
 
 def busy(n: int) -> list[float]:
     """Return *n* values that never repeat."""
-    return (np.arange(n) * 7.0 % n + 1).tolist()
+    return [k * 7.0 % n + 1 for k in range(n)]
 
 
 @pytest.mark.parametrize(
