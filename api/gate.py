@@ -105,5 +105,4 @@ def _add_headers(headers: MutableHeaders, path: str, request: str) -> None:
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers["X-Request-Id"] = request
-    if not path.startswith(("/assets/", "/docs")):
-        headers.setdefault("Cache-Control", "no-store" if path.startswith("/api") else "no-cache")
+    headers.setdefault("Cache-Control", "no-store" if path.startswith("/api") else "no-cache")

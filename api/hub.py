@@ -285,7 +285,7 @@ class LiveHub:
         """Send what changed since the last frame, if anything did or the heartbeat is due."""
         now = self._clock.monotonic()
         due = now - self._sent_at >= self._settings.heartbeat_seconds
-        if not (self._changed or self._alerts or self._online or self._urgent or due):
+        if self._closed or not (self._changed or self._alerts or self._online or self._urgent or due):
             return
         self._sent_at = now
         self._n += 1

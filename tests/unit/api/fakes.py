@@ -21,7 +21,7 @@ from core.errors import Conflict, NotFound, Unavailable
 from core.ports import Bands, Buckets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -260,7 +260,8 @@ class FakeStore:
     def latest(self) -> ReadingBatch:
         if self.away:
             raise Unavailable("series", "/secret/path is locked")
-        return self.batch.take(np.array([len(self.batch) - 1])) if len(self.batch) else self.batch
+        newest = {series: row for row, series in enumerate(self.batch.series.tolist())}  # ascending by time
+        return self.batch.take(np.array(list(newest.values()), np.intp))
 
     def _of(self, series: int, start: int, end: int) -> ReadingBatch:
         if self.away:
@@ -350,6 +351,22 @@ class World:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 50_000))
         headers = {} if role is None else self.bearer(role)
         return httpx.AsyncClient(transport=transport, base_url="http://city.example", headers=headers)
+
+    async def remade_hub(self) -> None:
+        """Let the hub read the store, as its runner does first."""
+        await self.hub.reload()
+        self.hub.flush()
+
+    def with_checks(self, **checks: Callable[[], object]) -> World:
+        """Return the same world with further parts to ask for `/readyz`."""
+        made = replace(self)
+        made.ports = replace(self.ports, checks=checks)
+        made.app = create_app(made.ports, made.settings, clock=made.clock, hub=made.hub)
+        return made
+
+    def with_console(self, static: Path) -> World:
+        """Return the same world with the console's files in *static*."""
+        return replace(self, static=static)
 
     def remade(self, **changes: Any) -> World:
         """Return the same world with other settings, newly put together."""

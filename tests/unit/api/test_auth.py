@@ -27,7 +27,7 @@ async def log_in(client: httpx.AsyncClient, name: str = "operator", password: st
     return await client.post("/api/v1/login", json={"name": name, "password": password})
 
 
-def test_passwords_are_argon2id_with_a_salt():
+def test_passwords_are_argon2id_with_a_salt() -> None:
     first, second = hash_password("secret"), hash_password("secret")
 
     assert first.startswith("$argon2id$")
@@ -38,7 +38,7 @@ def test_passwords_are_argon2id_with_a_salt():
     assert argon2.extract_parameters(first).memory_cost >= 19_456
 
 
-def test_tokens_are_long_random_and_prefixed():
+def test_tokens_are_long_random_and_prefixed() -> None:
     tokens = {new_token() for _ in range(100)}
 
     assert len(tokens) == 100
@@ -46,7 +46,7 @@ def test_tokens_are_long_random_and_prefixed():
     assert hash_token("up_x") == "fad3fff36b53fe3e4f2c023a1b239184adab4bedea48d6a59422b08fb69bda8b"
 
 
-def test_a_device_secret_is_a_bcrypt_hash_that_the_broker_understands():
+def test_a_device_secret_is_a_bcrypt_hash_that_the_broker_understands() -> None:
     assert bcrypt.checkpw(b"secret", hash_device_secret("secret").encode())
 
 
@@ -137,7 +137,7 @@ async def test_logins_per_address_stop_at_the_limit(world: World):
     assert other.status_code == 200
 
 
-def test_the_table_of_attempts_is_bounded_and_the_window_passes():
+def test_the_table_of_attempts_is_bounded_and_the_window_passes() -> None:
     attempts = Attempts(size=3, window_seconds=10)
     for key in "abcd":
         assert attempts.take(key, 1, now=0.0) == 0
@@ -255,6 +255,6 @@ async def test_passwords_and_tokens_reach_no_log_and_no_answer(
         assert hidden not in said
 
 
-def test_settings_refuse_an_unknown_name():
+def test_settings_refuse_an_unknown_name() -> None:
     with pytest.raises(ValueError, match="potr"):
         ApiSettings.model_validate({"potr": 1})

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from api import run
+from api import ApiSettings, run
+from api.auth import COOKIE
+from core.accounts import Role
+from core.errors import SettingsError
 from core.live import LiveFrame
+from tests.unit.api.fakes import NOW, PASSWORD, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.unit.api.fakes import World
-
 
 @asynccontextmanager
-async def served(world: World) -> AsyncIterator[str]:
-    """Serve the world's app on a free port; stop it at the end, at most 5 s later."""
-    stop = asyncio.Event()
+async def served(world: World, stop: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """Serve the world's app on a free port; stop it at the end."""
+    stop = stop or asyncio.Event()
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     settings = world.settings.model_copy(update={"port": 0})
-    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         tasks.create_task(run(world.app, settings, stop=stop, started=started), name="server")
         try:
             yield f"127.0.0.1:{await started}"
@@ -32,27 +38,214 @@ async def served(world: World) -> AsyncIterator[str]:
             stop.set()
 
 
-async def frame(socket: Any) -> dict[str, Any]:
+async def frame(stream: Any) -> dict[str, Any]:
     """Return the next frame of a WebSocket."""
-    return json.loads(await asyncio.wait_for(socket.recv(), 5))
+    body: dict[str, Any] = json.loads(await asyncio.wait_for(stream.recv(), 5))
+    return body
+
+
+async def event(lines: AsyncIterator[str]) -> dict[str, str]:
+    """Return the next server-sent event."""
+    found: dict[str, str] = {}
+    async for line in lines:
+        if not line:
+            return found
+        name, _, value = line.partition(": ")
+        found[name] = value
+    return found
+
+
+async def cookie(host: str) -> str:
+    """Log an operator in and return the Cookie header."""
+    async with httpx.AsyncClient(base_url=f"http://{host}") as client:
+        await client.post("/api/v1/login", json={"name": "operator", "password": PASSWORD})
+        return f"{COOKIE}={client.cookies[COOKIE]}"
+
+
+def value(n: int, number: float) -> LiveFrame:
+    return LiveFrame(
+        epoch="p", n=n, sent=0, series=[0], measured=[NOW // 1_000_000 + n], value=[number], quality=[0], severity=[0.0]
+    )  # fmt: skip
 
 
 async def test_first_frame_is_a_hello_and_changes_follow(world: World):
-    async with (
-        served(world) as host,
-        connect(f"ws://{host}/api/v1/live", additional_headers=world.bearer()) as socket,
-    ):
-        hello = await frame(socket)
-        world.feed.waiting.append(
-            LiveFrame(epoch="p", n=1, sent=0, series=[0], measured=[1], value=[2.5], quality=[0], severity=[0.0])
-        )
+    async with served(world) as host, connect(f"ws://{host}/api/v1/live", additional_headers=world.bearer()) as stream:
+        hello = await frame(stream)
+        world.feed.waiting.append(value(1, 2.5))
         world.feed.waiting.append(LiveFrame(epoch="p", n=2, sent=0, alerts=["a"], online=["x"], offline=["y"]))
         seen: list[dict[str, Any]] = []
-        while not any(f["alerts"] for f in seen):
-            seen.append(await frame(socket))
+        while not any(one["alerts"] for one in seen):
+            seen.append(await frame(stream))
 
     assert (hello["epoch"], hello["series"], hello["alerts"]) == ("test", [], [])
-    assert [f["online"] + f["offline"] for f in seen if f["alerts"]] == [["x", "y"]]
-    numbers = [f["n"] for f in seen]
+    assert [one["online"] + one["offline"] for one in seen if one["alerts"]] == [["x", "y"]]
+    numbers = [one["n"] for one in seen]
     assert numbers == sorted(set(numbers))
     assert numbers[0] > hello["n"]
+
+
+async def test_both_transports_carry_the_same_frames_and_sse_resumes(world: World):
+    async with (
+        served(world) as host,
+        httpx.AsyncClient(base_url=f"http://{host}", headers=world.bearer(), timeout=5) as client,
+        connect(f"ws://{host}/api/v1/live", additional_headers=world.bearer()) as stream,
+    ):
+        async with client.stream("GET", "/api/v1/events") as response:
+            lines = response.aiter_lines()
+            await event(lines)
+            world.feed.waiting.append(value(1, 7.0))
+            over_sse = await event(lines)
+            while "7.0" not in over_sse["data"]:
+                over_sse = await event(lines)
+        over_websocket = await frame(stream)
+        while over_websocket["value"] != [7.0]:
+            over_websocket = await frame(stream)
+        epoch, _, n = over_sse["id"].rpartition(":")
+        before = {"Last-Event-ID": f"{epoch}:{int(n) - 1}"}
+        async with client.stream("GET", "/api/v1/events", headers=before) as response:
+            again = await event(response.aiter_lines())
+            headers = response.headers
+
+    assert json.loads(over_sse["data"]) == over_websocket
+    assert over_sse["event"] == "frame"
+    assert again == over_sse
+    assert headers["content-type"].startswith("text/event-stream")
+    assert headers["cache-control"] == "no-store"
+    assert "content-encoding" not in headers
+
+
+async def test_a_heartbeat_comes_when_nothing_changes(world: World):
+    quiet = world.remade(heartbeat_seconds=0.2)
+    async with served(quiet) as host, connect(f"ws://{host}/api/v1/live", additional_headers=quiet.bearer()) as stream:
+        frames = [await frame(stream) for _ in range(4)]
+
+    assert all(one["series"] == [] for one in frames)
+    assert frames[3]["n"] == frames[2]["n"] + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({}, 401, id="nobody"),
+        pytest.param({"Authorization": "Bearer up_wrong"}, 401, id="an unknown key"),
+        pytest.param({"Cookie": "COOKIE", "Origin": "https://evil.example"}, 403, id="a foreign page"),
+        pytest.param({"Cookie": "COOKIE", "Origin": "null"}, 403, id="a sandboxed page"),
+    ],
+)
+async def test_a_websocket_is_refused_before_the_upgrade(world: World, headers: dict[str, str], status: int):
+    async with served(world) as host:
+        session = await cookie(host)
+        headers = {name: session if text == "COOKIE" else text for name, text in headers.items()}
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(f"ws://{host}/api/v1/live", additional_headers=headers):
+                pass
+
+    assert refused.value.response.status_code == status
+    assert refused.value.response.headers["content-type"] == "application/problem+json"
+    assert json.loads(refused.value.response.body)["status"] == status
+
+
+async def test_our_own_page_gets_the_websocket(world: World):
+    async with served(world) as host:
+        headers = {"Cookie": await cookie(host), "Origin": f"http://{host}"}
+        async with connect(f"ws://{host}/api/v1/live", additional_headers=headers) as stream:
+            assert (await frame(stream))["epoch"] == "test"
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+async def test_every_role_may_watch_and_nobody_else(world: World, role: Role | None):
+    headers = {} if role is None else world.bearer(role)
+    async with served(world) as host, httpx.AsyncClient(base_url=f"http://{host}", headers=headers) as client:
+        async with client.stream("GET", "/api/v1/events") as response:
+            status = response.status_code
+        if role is not None:
+            async with connect(f"ws://{host}/api/v1/live", additional_headers=headers) as stream:
+                await frame(stream)
+
+    assert status == (401 if role is None else 200)
+
+
+async def test_one_stream_more_than_the_limit_is_refused_and_a_place_becomes_free(world: World):
+    strict = world.remade(max_stream_clients=1, heartbeat_seconds=0.1)
+    url = "/api/v1/events"
+    async with (
+        served(strict) as host,
+        httpx.AsyncClient(base_url=f"http://{host}", headers=strict.bearer(), timeout=5) as client,
+    ):
+        async with client.stream("GET", url) as response:
+            lines = response.aiter_lines()  # held: when it goes, the stream goes
+            await event(lines)
+            refused = await client.get(url)
+            with pytest.raises(InvalidStatus) as refused_too:
+                async with connect(f"ws://{host}/api/v1/live", additional_headers=strict.bearer()):
+                    pass
+        async with asyncio.timeout(5):
+            while strict.hub.clients("sse"):
+                await asyncio.sleep(0.01)
+        async with connect(f"ws://{host}/api/v1/live", additional_headers=strict.bearer()) as stream:
+            await frame(stream)
+
+    assert (refused.status_code, refused_too.value.response.status_code) == (503, 503)
+    assert refused.headers["retry-after"] == "5"
+    assert refused.json()["type"] == "urn:urbanpulse:problem:too-many-streams"
+
+
+async def test_a_revoked_key_ends_its_streams(world: World):
+    strict = world.remade(recheck_seconds=0.1, heartbeat_seconds=0.1)
+    async with (
+        served(strict) as host,
+        httpx.AsyncClient(base_url=f"http://{host}", headers=strict.bearer(), timeout=5) as client,
+        connect(f"ws://{host}/api/v1/live", additional_headers=strict.bearer()) as stream,
+        client.stream("GET", "/api/v1/events") as response,
+    ):
+        await frame(stream)
+        strict.accounts.revoke_key("viewer-key", 0)
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await frame(stream)
+        async with asyncio.timeout(5):
+            async for _ in response.aiter_lines():
+                pass
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_what_a_client_says_is_ignored_and_too_much_closes_the_socket(world: World):
+    async with served(world) as host, connect(f"ws://{host}/api/v1/live", additional_headers=world.bearer()) as stream:
+        await stream.send("hello")
+        await frame(stream)
+        await stream.send("x" * 5000)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await frame(stream)
+        async with asyncio.timeout(5):
+            while world.hub.clients("websocket"):
+                await asyncio.sleep(0.01)
+
+
+async def test_stopping_ends_streams_politely_and_soon(world: World):
+    stop = asyncio.Event()
+    async with served(world, stop) as host, httpx.AsyncClient(base_url=f"http://{host}", timeout=5) as client:
+        async with (
+            connect(f"ws://{host}/api/v1/live", additional_headers=world.bearer()) as stream,
+            client.stream("GET", "/api/v1/events", headers=world.bearer()) as response,
+        ):
+            await frame(stream)
+            stop.set()
+            async with asyncio.timeout(4):
+                with pytest.raises(ConnectionClosed) as closed:
+                    while True:
+                        await frame(stream)
+                async for _ in response.aiter_lines():
+                    pass
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code in {1001, 1012}
+
+
+async def test_a_port_in_use_is_a_mistake_of_the_settings(world: World):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ApiSettings(port=taken.getsockname()[1])
+        with pytest.raises(SettingsError, match="api.port: cannot listen on 127.0.0.1 port"):
+            await run(world.app, settings, stop=asyncio.Event())
