@@ -1,7 +1,8 @@
 """This module is the snapshots of a processor's state, one file per log position.
 
-A file is a header (magic, version, position, length), a CRC-32 of header and state, and the state. It is written beside, synced, renamed and
-its folder synced, so a crash leaves the snapshots that were there before; a file that lies is passed over.
+A file is a header (magic, version, position, length), a CRC-32 of header and state, and the state. It is written
+beside, synced, renamed and its folder synced, so a crash leaves the snapshots that were there before; a file that is
+damaged is passed over.
 """
 
 from __future__ import annotations
