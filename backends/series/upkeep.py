@@ -266,7 +266,7 @@ class Upkeep:
         for _, path in rows:
             file = self._folder / path
             file.unlink(missing_ok=True)
-            if not any(file.parent.iterdir()):
+            if file.parent.exists() and not any(file.parent.iterdir()):
                 file.parent.rmdir()
         if rows:
             with transaction(self._db):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from backends.series.columns import BANDS, READINGS, band_columns, pack, reading_columns
 from backends.series.journal import connect, guard, transaction
 from backends.series.metrics import SeriesMetrics
+from backends.series.parquet import fsync_folder
 from backends.series.upkeep import Upkeep, sweep_orphans
 from core.errors import Unavailable
 
@@ -51,6 +52,8 @@ class EmbeddedSeriesWriter:
                 self._db.close()
                 raise
             with guard():
+                (folder / "parts").mkdir(exist_ok=True)
+                fsync_folder(folder)
                 sweep_orphans(self._db, folder)
                 self._unsealed = int(
                     self._db.execute(

@@ -71,7 +71,7 @@ def _same(reader: EmbeddedSeriesReader, model: MemorySeriesStore) -> None:
                 np.testing.assert_array_equal(getattr(got_bands, name), getattr(want_bands, name), err_msg=name)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_the_store_answers_like_a_dict_after_any_order_of_writes_and_upkeep(
     script: list[tuple[object, ...]],
