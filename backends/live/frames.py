@@ -18,7 +18,7 @@ from core.live import LiveFrame
 from core.topics import LIVE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from backends.live.connection import MqttConnection
     from core.clock import Clock
@@ -88,7 +88,7 @@ async def live_publisher(
             running.cancel()
 
 
-async def live_frames(connection: MqttConnection, *, clock: Clock) -> AsyncIterator[LiveFrame]:
+async def live_frames(connection: MqttConnection, *, clock: Clock) -> AsyncGenerator[LiveFrame]:
     """Yield frames as they come, reconnecting for ever; what cannot be read is logged and left out.
 
     After a reconnect, or when the reader was slow, frames are missing: their numbers say so. Cancel the reading task

@@ -104,7 +104,7 @@ async def first_frame(publisher: MqttLivePublisher, frames: AsyncIterator[LiveFr
     return reading.result()
 
 
-async def test_frames_arrive_as_they_were_sent(broker: MqttConnection):
+async def test_frames_arrive_as_they_were_sent(broker: MqttConnection) -> None:
     async with (
         live_publisher(broker, clock=RealClock()) as publisher,
         aclosing(live_frames(broker, clock=RealClock())) as frames,
@@ -114,7 +114,7 @@ async def test_frames_arrive_as_they_were_sent(broker: MqttConnection):
         assert seen == frame(seen.n)
 
 
-async def test_both_sides_come_back_when_the_broker_does(tmp_path: Path, free_port: Callable[[], int]):
+async def test_both_sides_come_back_when_the_broker_does(tmp_path: Path, free_port: Callable[[], int]) -> None:
     port, clock = free_port(), RealClock()
     connection = MqttConnection("127.0.0.1", port)
     async with (
@@ -126,7 +126,7 @@ async def test_both_sides_come_back_when_the_broker_does(tmp_path: Path, free_po
                 assert (await first_frame(publisher, frames)).epoch == "e"
 
 
-async def test_publishing_never_waits_and_only_the_newest_frame_does(free_port: Callable[[], int]):
+async def test_publishing_never_waits_and_only_the_newest_frame_does(free_port: Callable[[], int]) -> None:
     metrics = CollectorRegistry()
     publisher = MqttLivePublisher(MqttConnection("127.0.0.1", free_port()), clock=RealClock(), registry=metrics)
 
@@ -137,7 +137,7 @@ async def test_publishing_never_waits_and_only_the_newest_frame_does(free_port: 
     assert metrics.get_sample_value("city_live_dropped_frames_total") == 3
 
 
-async def test_a_frame_that_is_none_is_left_out(broker: MqttConnection):
+async def test_a_frame_that_is_none_is_left_out(broker: MqttConnection) -> None:
     async with (
         live_publisher(broker, clock=RealClock()) as publisher,
         aclosing(live_frames(broker, clock=RealClock())) as frames,
@@ -169,7 +169,7 @@ async def retained(broker: MqttConnection, topic: str) -> bytes | None:
             return bytes(message.payload) if message.topic.matches(topic) else None
 
 
-async def test_an_active_alert_is_retained_and_a_resolved_one_is_told_and_cleared(broker: MqttConnection):
+async def test_an_active_alert_is_retained_and_a_resolved_one_is_told_and_cleared(broker: MqttConnection) -> None:
     opened, resolved = notice(EventKind.RAISED, AlertState.OPEN), notice(EventKind.RESOLVED, AlertState.RESOLVED)
     async with MqttAlertPublisher(broker) as publisher:
         await publisher.send(opened)
@@ -187,7 +187,7 @@ async def test_an_active_alert_is_retained_and_a_resolved_one_is_told_and_cleare
 
 async def test_an_alert_is_refused_while_the_broker_is_away_and_goes_out_afterwards(
     tmp_path: Path, free_port: Callable[[], int]
-):
+) -> None:
     port, item = free_port(), notice(EventKind.RAISED, AlertState.OPEN)
     async with MqttAlertPublisher(MqttConnection("127.0.0.1", port)) as publisher:
         with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
@@ -199,7 +199,7 @@ async def test_an_alert_is_refused_while_the_broker_is_away_and_goes_out_afterwa
             await publisher.send(item)
 
 
-async def test_a_broker_that_accepts_and_says_nothing_is_given_up_in_time():
+async def test_a_broker_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connection = MqttConnection("127.0.0.1", silent.getsockname()[1], timeout_seconds=0.2)
 
@@ -208,7 +208,7 @@ async def test_a_broker_that_accepts_and_says_nothing_is_given_up_in_time():
                 pass
 
 
-async def test_stopping_while_it_connects_leaves_nothing_open():
+async def test_stopping_while_it_connects_leaves_nothing_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connection = MqttConnection("127.0.0.1", silent.getsockname()[1], timeout_seconds=0.5)
         publisher = MqttAlertPublisher(connection)
