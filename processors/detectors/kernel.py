@@ -173,7 +173,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     # RANGE
     judged, rhythmic = n >= plan.warm, age >= plan.warm
     best = np.maximum(np.maximum(x - hi, lo - x), _f4(0)) / (hi - lo + eps) * plan.gain[Reason.RANGE]
-    best *= judged
+    best = np.where(judged, best, _f4(0))
     reason = np.zeros(len(x), np.int8)
 
     # SEASON, SUSTAIN, JUMP; where an hour has many readings its end is a step of the profile, not of the value: there
@@ -199,15 +199,16 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     for k, (channel, awake) in enumerate(
         ((Reason.SEASON, judged), (Reason.SUSTAIN, in_order), (Reason.JUMP, in_order))
     ):
-        score = e[k] * plan.gain[channel] * awake
+        score = np.where(awake, e[k] * plan.gain[channel], _f4(0))
         reason[score > best] = channel
         best = np.maximum(best, score)
 
     # SHIFT, NOISE; the first usable value only begins the record
-    u = np.stack([np.abs(m - slow) / sse, np.abs(ln((v + _f4(0.05) * sf + eps) / sfe))]) * rhythmic
+    u = np.stack([np.abs(m - slow) / sse, np.abs(ln((v + _f4(0.05) * sf + eps) / sfe))])
+    u = np.where(rhythmic, np.minimum(u, CEILING), _f4(0))
     top, top_mid = g[s.TOP], g[s.TOP_MID]
     e = np.maximum((u - top) / (top - top_mid + _f4(1e-3) * top + TINY), _f4(0))
-    e *= in_order & (age > plan.warm)
+    e = np.where(in_order & (age > plan.warm), e, _f4(0))
     top_mid += np.maximum(plan.slow * w, one_age) * (np.minimum(u, top) - top_mid)
     top -= (top - top_mid) * shrink
     np.maximum(top, u, out=top)
@@ -221,7 +222,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     run_next = (run + _f4(1)) * same
     rarity = ln(np.maximum(rho, _f4(1e-3))) * _f4(-0.4342945 / 8)  # -log10, an eighth of it
     score = run_next * rarity * plan.gain[Reason.FLAT]
-    score *= (run_next > _f4(1.5) * run_record + _f4(3)) & in_order
+    score = np.where((run_next > _f4(1.5) * run_record + _f4(3)) & in_order, score, _f4(0))
     reason[score > best] = Reason.FLAT
     best = np.minimum(np.maximum(best, score), CEILING) + _f4(0)
 

@@ -1,6 +1,6 @@
 """This module is the step of the novelty bank for a run of readings of one series, one after the other.
 
-A step of the kernel costs about as much for one series as for a hundred, so a burst of one sensor would be a latency cliff.
+A step of the kernel costs about as much for one series as for a hundred: a burst of one sensor would be a cliff.
 Here the same formulas run on float32 scalars, operation by operation in the kernel's order; the property tests hold
 both to the same bits. Read `processors.detectors.kernel` for what the formulas mean.
 """
@@ -43,7 +43,7 @@ def _clip(x: Any, limit: Any, *, free: bool) -> Any:
     return min(max(x, -limit), limit)
 
 
-def walk(  # noqa: C901, PLR0912, PLR0914, PLR0915 - the kernel's formula sheet once more, in the same order
+def walk(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet once more, in the same order
     state: State,
     plan: Plan,
     slot: int,
@@ -52,7 +52,7 @@ def walk(  # noqa: C901, PLR0912, PLR0914, PLR0915 - the kernel's formula sheet 
     out: Scores,
     rows: NDArray[np.intp],
 ) -> None:
-    """Score and learn the readings *measured*, *value* of the series in *slot*, in order, writing to *rows* of *out*."""
+    """Score and learn readings of the series in *slot*, one after the other, writing to *rows* of *out*."""
     g: list[Any] = list(state.floats[slot])
     n, age, quiet, off = state.counts[slot].tolist()
     last_ns, last_value = int(state.last_ns[slot]), float(state.last_value[slot])
@@ -119,7 +119,7 @@ def walk(  # noqa: C901, PLR0912, PLR0914, PLR0915 - the kernel's formula sheet 
         in_order = rhythmic and not older
         best, reason = _ZERO, 0
         if judged:
-            best = max(max(x - hi, lo - x), _ZERO) / (hi - lo + eps) * gains[Reason.RANGE]
+            best = max(x - hi, lo - x, _ZERO) / (hi - lo + eps) * gains[Reason.RANGE]
 
         # SEASON, SUSTAIN, JUMP
         surprise = r - r_fast
@@ -136,7 +136,7 @@ def walk(  # noqa: C901, PLR0912, PLR0914, PLR0915 - the kernel's formula sheet 
             if channel == Reason.SEASON:
                 band_low, band_high = expected + bottom, expected + top
             if awake:
-                e = max(max(u - top, bottom - u), _ZERO) / ((top - bottom) + abs(center) * _MILLI + TINY)
+                e = max(u - top, bottom - u, _ZERO) / ((top - bottom) + abs(center) * _MILLI + TINY)
                 score = e * gains[channel]
                 if score > best:
                     best, reason = score, int(channel)
@@ -146,7 +146,7 @@ def walk(  # noqa: C901, PLR0912, PLR0914, PLR0915 - the kernel's formula sheet 
         rate = max(drift, one_age)
         us = (_ZERO, _ZERO)
         if rhythmic:
-            us = (abs(m - slow) / sse, abs(_ln((v + _f4(0.05) * sf + eps) / sfe)))
+            us = (min(abs(m - slow) / sse, CEILING), min(abs(_ln((v + _f4(0.05) * sf + eps) / sfe)), CEILING))
         for (high, mid, channel), u in zip(pairs, us, strict=True):
             top, center = g[high], g[mid]
             if in_order and age > plan.warm:
