@@ -224,13 +224,13 @@ class FakeAccounts:
     def user(self, name: str) -> tuple[Principal, str] | None:
         return self.users.get(name)
 
-    def add_key(self, name: str, role: Role, token_hash: str, now_ns: int) -> None:
+    def add_key(self, name: str, role: Role, token_hash: str, now_ns: int) -> None:  # noqa: ARG002 - the port's
         self.keyed[token_hash] = Principal(name, role, "key")
 
     def keys(self) -> list[ApiKey]:
         return []
 
-    def revoke_key(self, name: str, now_ns: int) -> None:
+    def revoke_key(self, name: str, now_ns: int) -> None:  # noqa: ARG002 - the port's
         self.keyed = {token: who for token, who in self.keyed.items() if who.name != name}
 
     def key(self, token_hash: str) -> Principal | None:
@@ -357,12 +357,17 @@ class World:
         await self.hub.reload()
         self.hub.flush()
 
+    def on(self, ports: ApiPorts) -> World:
+        """Return a world that stands on *ports*."""
+        made = replace(self)
+        made.ports = ports
+        made.hub = LiveHub(made.feed.frames, ports.series.latest, clock=made.clock, settings=made.settings, epoch="e")
+        made.app = create_app(ports, made.settings, clock=made.clock, hub=made.hub)
+        return made
+
     def with_checks(self, **checks: Callable[[], object]) -> World:
         """Return the same world with further parts to ask for `/readyz`."""
-        made = replace(self)
-        made.ports = replace(self.ports, checks=checks)
-        made.app = create_app(made.ports, made.settings, clock=made.clock, hub=made.hub)
-        return made
+        return self.on(replace(self.ports, checks=checks))
 
     def with_console(self, static: Path) -> World:
         """Return the same world with the console's files in *static*."""

@@ -71,13 +71,15 @@ def asked(world: World) -> set[tuple[str, str]]:
     return pairs
 
 
-def test_every_route_has_a_row(world: World):
+def test_every_route_has_a_row(world: World) -> None:
     assert asked(world) == set(ROWS)
 
 
 @pytest.mark.parametrize("role", [None, *Role])
 @pytest.mark.parametrize("row", [row for row in ROWS if row[1] not in STREAMS], ids="{0[0]} {0[1]}".format)
-async def test_a_role_may_what_its_row_says_and_nothing_more(world: World, row: tuple[str, str], role: Role | None):
+async def test_a_role_may_what_its_row_says_and_nothing_more(
+    world: World, row: tuple[str, str], role: Role | None
+) -> None:
     needed, path, body = ROWS[row]
     alert = world.desk.raise_alert()
     before = (world.city.rev, len(world.desk.events[alert]))

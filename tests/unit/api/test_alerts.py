@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 async def pages(world: World, query: str) -> list[list[str]]:
     """Return the ids on every page, following the cursor."""
-    found, cursor = [], None
+    found: list[list[str]] = []
+    cursor = None
     async with world.client() as client:
         while len(found) < 50:
             link = f"/api/v1/alerts?{query}" + (f"&cursor={cursor}" if cursor else "")
@@ -35,16 +36,16 @@ async def act(world: World, alert: str, action: str, **request: Any) -> Any:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-async def test_paging_shows_each_alert_once_even_when_many_opened_at_one_instant(world: World, limit: int):
+async def test_paging_shows_each_alert_once_even_when_many_opened_at_one_instant(world: World, limit: int) -> None:
     alerts = [world.desk.raise_alert(NOW + (n // 4) * SECOND) for n in range(7)]
 
     found = await pages(world, f"limit={limit}")
 
-    assert sorted(sum(found, [])) == sorted(alerts)
+    assert sorted(alert for page in found for alert in page) == sorted(alerts)
     assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
 
 
-async def test_filters(world: World):
+async def test_filters(world: World) -> None:
     first = world.desk.raise_alert(NOW)
     late = world.desk.raise_alert(NOW + 1, device="noise-1", retrospective=True)
     world.desk.act(first, EventKind.RESOLVED, actor="x", now_ns=NOW)
@@ -58,7 +59,7 @@ async def test_filters(world: World):
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=1-2", "cursor=%00", "state=bad"])
-async def test_a_bad_question_is_refused(world: World, query: str):
+async def test_a_bad_question_is_refused(world: World, query: str) -> None:
     async with world.client() as client:
         answer = await client.get(f"/api/v1/alerts?{query}")
 
@@ -66,7 +67,7 @@ async def test_a_bad_question_is_refused(world: World, query: str):
     assert answer.json()["errors"][0]["field"] == query.split("=", maxsplit=1)[0]
 
 
-async def test_the_life_of_an_alert(world: World):
+async def test_the_life_of_an_alert(world: World) -> None:
     alert = world.desk.raise_alert()
 
     taken = await act(world, alert, "acknowledge", json={"comment": "  on it "}, headers={"If-Match": '"1"'})
@@ -89,7 +90,7 @@ async def test_the_life_of_an_alert(world: World):
     ]
 
 
-async def test_the_second_operator_is_told_that_somebody_was_first(world: World):
+async def test_the_second_operator_is_told_that_somebody_was_first(world: World) -> None:
     alert = world.desk.raise_alert()
     await act(world, alert, "acknowledge", headers={"If-Match": '"1"'})
 
@@ -102,26 +103,26 @@ async def test_the_second_operator_is_told_that_somebody_was_first(world: World)
 
 
 @pytest.mark.parametrize(("header", "status"), [('"1"', 200), ('W/"1"', 200), ("*", 200), ("1", 412), ('"x"', 412)])
-async def test_if_match(world: World, header: str, status: int):
+async def test_if_match(world: World, header: str, status: int) -> None:
     alert = world.desk.raise_alert()
 
     assert (await act(world, alert, "acknowledge", headers={"If-Match": header})).status_code == status
 
 
 @pytest.mark.parametrize("action", ["acknowledge", "resolve", "comment"])
-async def test_an_unknown_alert_is_not_found(world: World, action: str):
+async def test_an_unknown_alert_is_not_found(world: World, action: str) -> None:
     assert (await act(world, "nothing", action, json={"comment": "x"})).status_code == 404
 
 
 @pytest.mark.parametrize("comment", ["", "   ", "x" * 2001])
-async def test_an_empty_or_endless_comment_is_refused(world: World, comment: str):
+async def test_an_empty_or_endless_comment_is_refused(world: World, comment: str) -> None:
     alert = world.desk.raise_alert()
 
     assert (await act(world, alert, "comment", json={"comment": comment})).status_code == 422
     assert len(world.desk.events[alert]) == 1
 
 
-async def test_what_a_person_does_goes_out_with_the_next_frame(world: World):
+async def test_what_a_person_does_goes_out_with_the_next_frame(world: World) -> None:
     alert = world.desk.raise_alert()
     client = world.hub.add("sse")
     await act(world, alert, "acknowledge")

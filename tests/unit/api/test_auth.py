@@ -50,7 +50,7 @@ def test_a_device_secret_is_a_bcrypt_hash_that_the_broker_understands() -> None:
     assert bcrypt.checkpw(b"secret", hash_device_secret("secret").encode())
 
 
-async def test_login_gives_a_cookie_that_authorises_until_logout(world: World):
+async def test_login_gives_a_cookie_that_authorises_until_logout(world: World) -> None:
     async with world.client(None) as client:
         answer = await log_in(client)
         cookie = answer.headers["set-cookie"]
@@ -68,7 +68,7 @@ async def test_login_gives_a_cookie_that_authorises_until_logout(world: World):
     assert (out.status_code, after.status_code) == (204, 401)
 
 
-async def test_the_session_token_is_stored_only_as_a_hash(world: World):
+async def test_the_session_token_is_stored_only_as_a_hash(world: World) -> None:
     async with world.client(None) as client:
         await log_in(client)
         token = client.cookies[COOKIE]
@@ -77,14 +77,14 @@ async def test_the_session_token_is_stored_only_as_a_hash(world: World):
 
 
 @pytest.mark.parametrize(("public", "secure"), [("https://city.example", True), ("http://city.example", False)])
-async def test_the_cookie_is_secure_when_people_come_by_https(world: World, public: str, *, secure: bool):
+async def test_the_cookie_is_secure_when_people_come_by_https(world: World, public: str, *, secure: bool) -> None:
     async with world.remade(public_url=public).client(None) as client:
         answer = await log_in(client)
 
     assert ("Secure" in answer.headers["set-cookie"]) == secure
 
 
-async def test_a_session_ends_after_its_hours(world: World):
+async def test_a_session_ends_after_its_hours(world: World) -> None:
     brief = world.remade(session_hours=1e-5)
     async with brief.client(None) as client:
         await log_in(client)
@@ -94,7 +94,7 @@ async def test_a_session_ends_after_its_hours(world: World):
             assert time.monotonic() < deadline
 
 
-async def test_a_revoked_key_is_refused_at_once(world: World):
+async def test_a_revoked_key_is_refused_at_once(world: World) -> None:
     async with world.client(Role.ENGINEER) as client:
         before = await client.get("/api/v1/me")
         world.accounts.revoke_key("engineer-key", 0)
@@ -104,7 +104,7 @@ async def test_a_revoked_key_is_refused_at_once(world: World):
 
 
 @pytest.mark.parametrize("header", ["Basic b3A6eA==", "Bearer", "Bearer up_wrong", "up_wrong", ""])
-async def test_a_bad_authorization_header_is_not_helped_by_a_cookie(world: World, header: str):
+async def test_a_bad_authorization_header_is_not_helped_by_a_cookie(world: World, header: str) -> None:
     async with world.client(None) as client:
         await log_in(client)
         answer = await client.get("/api/v1/me", headers={"Authorization": header})
@@ -113,7 +113,7 @@ async def test_a_bad_authorization_header_is_not_helped_by_a_cookie(world: World
     assert "Bearer" in answer.headers["www-authenticate"]
 
 
-async def test_logins_per_name_stop_at_the_limit_even_with_the_right_password(world: World):
+async def test_logins_per_name_stop_at_the_limit_even_with_the_right_password(world: World) -> None:
     strict = world.remade(login_attempts=3)
     async with strict.client(None) as client:
         wrong = [(await log_in(client, password="wrong")).status_code for _ in range(3)]
@@ -127,7 +127,7 @@ async def test_logins_per_name_stop_at_the_limit_even_with_the_right_password(wo
     assert strict.app.state.context.guard.attempts.refused == 1
 
 
-async def test_logins_per_address_stop_at_the_limit(world: World):
+async def test_logins_per_address_stop_at_the_limit(world: World) -> None:
     strict = world.remade(login_attempts_per_address=3)
     async with strict.client(None) as client, strict.client(None, "192.0.2.2") as elsewhere:
         wrong = [(await log_in(client, f"name{n}")).status_code for n in range(4)]
@@ -147,12 +147,15 @@ def test_the_table_of_attempts_is_bounded_and_the_window_passes() -> None:
     assert attempts.take("d", 1, now=10.0) == 0
 
 
-async def test_an_unknown_name_is_hashed_like_a_known_one(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_an_unknown_name_is_hashed_like_a_known_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[str] = []
     real = argon2.PasswordHasher.verify
-    monkeypatch.setattr(
-        argon2.PasswordHasher, "verify", lambda self, hashed, word: verified.append(hashed) or real(self, hashed, word)
-    )
+
+    def verify(hasher: argon2.PasswordHasher, hashed: str, word: str) -> bool:
+        verified.append(hashed)
+        return real(hasher, hashed, word)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", verify)
     async with world.client(None) as client:
         known = await log_in(client, "viewer", "wrong")
         unknown = await log_in(client, "nobody", "wrong")
@@ -175,7 +178,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-async def test_a_change_by_cookie_must_come_from_our_own_page(world: World, headers: dict[str, str]):
+async def test_a_change_by_cookie_must_come_from_our_own_page(world: World, headers: dict[str, str]) -> None:
     alert = world.desk.raise_alert()
     async with world.client(None) as client:
         await log_in(client)
@@ -188,7 +191,7 @@ async def test_a_change_by_cookie_must_come_from_our_own_page(world: World, head
 
 
 @pytest.mark.parametrize("headers", [OURS, {"Sec-Fetch-Site": "same-origin"}])
-async def test_our_own_page_may_change_things(world: World, headers: dict[str, str]):
+async def test_our_own_page_may_change_things(world: World, headers: dict[str, str]) -> None:
     alert = world.desk.raise_alert()
     async with world.client(None) as client:
         await log_in(client)
@@ -198,7 +201,7 @@ async def test_our_own_page_may_change_things(world: World, headers: dict[str, s
     assert answer.json()["owner"] == "operator"
 
 
-async def test_a_program_with_a_key_needs_no_origin(world: World):
+async def test_a_program_with_a_key_needs_no_origin(world: World) -> None:
     alert = world.desk.raise_alert()
     async with world.client(Role.OPERATOR) as client:
         answer = await client.post(f"/api/v1/alerts/{alert}/acknowledge")
@@ -206,7 +209,7 @@ async def test_a_program_with_a_key_needs_no_origin(world: World):
     assert answer.status_code == 200
 
 
-async def test_the_public_url_counts_as_our_own(world: World):
+async def test_the_public_url_counts_as_our_own(world: World) -> None:
     alert = world.desk.raise_alert()
     async with world.remade(public_url="https://pulse.city").client(None) as client:
         await log_in(client)
@@ -219,7 +222,7 @@ async def test_the_public_url_counts_as_our_own(world: World):
     assert answer.status_code == 200
 
 
-async def test_a_foreign_page_cannot_log_a_browser_in(world: World):
+async def test_a_foreign_page_cannot_log_a_browser_in(world: World) -> None:
     async with world.client(None) as client:
         answer = await client.post(
             "/api/v1/login", json={"name": "viewer", "password": PASSWORD}, headers={"Origin": "https://evil.example"}
@@ -231,7 +234,7 @@ async def test_a_foreign_page_cannot_log_a_browser_in(world: World):
 
 async def test_passwords_and_tokens_reach_no_log_and_no_answer(
     world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     canary = "canary-Zx81-password"
     caplog.set_level(logging.DEBUG)
     world.store.bands = None  # type: ignore[assignment,method-assign]

@@ -26,7 +26,7 @@ def built(world: World, tmp_path: Path) -> World:
 
 
 @pytest.mark.parametrize("path", ["/", "/alerts", "/devices/air-1", "/index.html"])
-async def test_the_console_is_served_for_its_own_addresses(built: World, path: str):
+async def test_the_console_is_served_for_its_own_addresses(built: World, path: str) -> None:
     async with built.client(None) as client:
         answer = await client.get(path)
 
@@ -36,7 +36,7 @@ async def test_the_console_is_served_for_its_own_addresses(built: World, path: s
     assert "console" in answer.text
 
 
-async def test_hashed_assets_are_cached_for_ever_and_others_are_asked_for_again(built: World):
+async def test_hashed_assets_are_cached_for_ever_and_others_are_asked_for_again(built: World) -> None:
     async with built.client(None) as client:
         asset = await client.get("/assets/app-1a2b.js")
         icon = await client.get("/favicon.svg")
@@ -50,7 +50,7 @@ async def test_hashed_assets_are_cached_for_ever_and_others_are_asked_for_again(
 @pytest.mark.parametrize(
     "path", ["/assets/old-0000.js", "/api/v1/nothing", "/api", "/docs/nothing.js", "/%2e%2e/settings.py", "/metrics/x"]
 )
-async def test_what_is_not_there_is_not_found(built: World, path: str):
+async def test_what_is_not_there_is_not_found(built: World, path: str) -> None:
     async with built.client(None) as client:
         answer = await client.get(path)
 
@@ -59,7 +59,7 @@ async def test_what_is_not_there_is_not_found(built: World, path: str):
     assert "immutable" not in answer.headers["cache-control"]
 
 
-async def test_without_a_built_console_the_page_says_how_to_get_one(world: World, tmp_path: Path):
+async def test_without_a_built_console_the_page_says_how_to_get_one(world: World, tmp_path: Path) -> None:
     async with world.with_console(tmp_path / "nothing").client(None) as client:
         answer = await client.get("/")
         missing = await client.get("/alerts")
@@ -69,7 +69,7 @@ async def test_without_a_built_console_the_page_says_how_to_get_one(world: World
     assert missing.status_code == 404
 
 
-async def test_the_page_of_the_interface_needs_nothing_from_elsewhere(world: World):
+async def test_the_page_of_the_interface_needs_nothing_from_elsewhere(world: World) -> None:
     async with world.client(None) as client:
         page = (await client.get("/docs")).text
         links = re.findall(r'(?:href|src)="([^"#]+)"', page)

@@ -43,7 +43,7 @@ def live(n: int, value: float, measured: int) -> LiveFrame:
     )  # fmt: skip
 
 
-async def test_latest_comes_from_the_store_and_then_from_live_frames(world: World, running: httpx.AsyncClient):
+async def test_latest_comes_from_the_store_and_then_from_live_frames(world: World, running: httpx.AsyncClient) -> None:
     first = await until(running, "/api/v1/latest", lambda body: body["items"])
     world.feed.waiting.append(live(1, 99.5, 500))
 
@@ -64,7 +64,7 @@ async def test_latest_comes_from_the_store_and_then_from_live_frames(world: Worl
     ("query", "series"),
     [("", [0, 4096]), ("?device=air-1", [0]), ("?district=south", [4096]), ("?device=air-1&district=south", [])],
 )
-async def test_latest_is_filtered(world: World, query: str, series: list[int]):
+async def test_latest_is_filtered(world: World, query: str, series: list[int]) -> None:
     world.store.batch = ReadingBatch.of([0, 4096], [NOW, NOW], [1.0, 2.0])
     await world.remade_hub()
     async with world.client() as client:
@@ -74,7 +74,7 @@ async def test_latest_is_filtered(world: World, query: str, series: list[int]):
 
 
 @pytest.mark.parametrize("path", ["latest", "devices", "series"])
-async def test_a_filter_that_names_nothing_known_is_not_found(world: World, path: str):
+async def test_a_filter_that_names_nothing_known_is_not_found(world: World, path: str) -> None:
     async with world.client() as client:
         answer = await client.get(f"/api/v1/{path}?district=nowhere")
 
@@ -94,7 +94,7 @@ async def test_a_filter_that_names_nothing_known_is_not_found(world: World, path
 )
 async def test_latest_as_geojson_has_a_point_per_device_with_a_place(
     world: World, running: httpx.AsyncClient, path: str, accept: str
-):
+) -> None:
     await until(running, "/api/v1/latest", lambda body: body["items"])
     answer = await running.get(f"/api/v1/{path}", headers={"Accept": accept})
 
@@ -108,7 +108,7 @@ async def test_latest_as_geojson_has_a_point_per_device_with_a_place(
     assert body["features"][0]["properties"]["readings"]["pm25"]["value"] == world.store.batch.value[-1]
 
 
-async def test_a_new_series_shows_as_soon_as_the_registry_knows_it(world: World, running: httpx.AsyncClient):
+async def test_a_new_series_shows_as_soon_as_the_registry_knows_it(world: World, running: httpx.AsyncClient) -> None:
     await until(running, "/api/v1/series", lambda body: len(body["items"]) == 3)
     world.city._series.append(Series(2, "air-1", "o3", "north"))
     world.city.rev += 1
@@ -123,7 +123,7 @@ async def ask_readings(world: World, query: str = "", series: int = 0) -> httpx.
         return await client.get(f"/api/v1/series/{series}/readings{query}")
 
 
-async def test_readings_default_to_the_last_day_in_readable_buckets(world: World):
+async def test_readings_default_to_the_last_day_in_readable_buckets(world: World) -> None:
     body = (await ask_readings(world)).json()
 
     assert body["width_seconds"] == 300
@@ -133,7 +133,7 @@ async def test_readings_default_to_the_last_day_in_readable_buckets(world: World
     assert [t % 3_600_000 for t in body["band"]["t"]] == [0] * len(body["band"]["t"])
 
 
-async def test_a_peak_survives_any_aggregate(world: World):
+async def test_a_peak_survives_any_aggregate(world: World) -> None:
     world.store.batch.value[700] = 500.0
     for aggregate in ("mean", "min", "max", "last"):
         body = (await ask_readings(world, f"?points=10&aggregate={aggregate}")).json()
@@ -141,7 +141,7 @@ async def test_a_peak_survives_any_aggregate(world: World):
         assert (max(body["columns"]["value"]) == 500.0) == (aggregate == "max")
 
 
-async def test_raw_readings_are_all_there_or_refused(world: World):
+async def test_raw_readings_are_all_there_or_refused(world: World) -> None:
     short = f"?start={(NOW - 10 * 60 * SECOND) // SECOND}&end={NOW // SECOND}&aggregate=none"
 
     exact = await ask_readings(world, short + "&points=10")
@@ -154,7 +154,7 @@ async def test_raw_readings_are_all_there_or_refused(world: World):
     assert "more than 9 readings" in over.json()["detail"]
 
 
-async def test_the_limit_of_points_holds_at_limit_plus_one(world: World):
+async def test_the_limit_of_points_holds_at_limit_plus_one(world: World) -> None:
     strict = world.remade(max_points=100)
 
     at_limit = await ask_readings(strict, "?points=100")
@@ -181,7 +181,7 @@ async def test_the_limit_of_points_holds_at_limit_plus_one(world: World):
         ("?aggregate=median", "aggregate"),
     ],
 )
-async def test_a_bad_parameter_is_named(world: World, query: str, field: str):
+async def test_a_bad_parameter_is_named(world: World, query: str, field: str) -> None:
     answer = await ask_readings(world, query)
 
     assert answer.status_code == 422
@@ -189,7 +189,7 @@ async def test_a_bad_parameter_is_named(world: World, query: str, field: str):
     assert answer.json()["detail"].startswith(field)
 
 
-async def test_a_band_longer_than_the_limit_is_thinned_without_narrowing(world: World):
+async def test_a_band_longer_than_the_limit_is_thinned_without_narrowing(world: World) -> None:
     hours = np.arange(10)
     bands = world.store.bands(0, NOW - 10 * HOUR, NOW)
     bands.low[:] = hours
@@ -203,7 +203,7 @@ async def test_a_band_longer_than_the_limit_is_thinned_without_narrowing(world: 
     assert body["band"]["high"] == [22, 25, 28, 29]
 
 
-async def test_a_store_that_is_away_is_said_without_our_insides(world: World):
+async def test_a_store_that_is_away_is_said_without_our_insides(world: World) -> None:
     world.store.away = True
 
     answer = await ask_readings(world)
@@ -213,7 +213,7 @@ async def test_a_store_that_is_away_is_said_without_our_insides(world: World):
     assert answer.json()["detail"] == "series is away, try again"
 
 
-async def test_readyz_names_the_part_that_is_bad(world: World, running: httpx.AsyncClient):
+async def test_readyz_names_the_part_that_is_bad(world: World, running: httpx.AsyncClient) -> None:
     ready = await until(running, "/readyz", lambda body: body["status"] == "ready")
     world.store.away = True
     answer = await running.get("/readyz")
@@ -223,7 +223,7 @@ async def test_readyz_names_the_part_that_is_bad(world: World, running: httpx.As
     assert answer.json()["parts"] == {"catalog": "ok", "live": "ok", "series": "Unavailable"}
 
 
-async def test_readyz_can_demand_a_live_feed(world: World):
+async def test_readyz_can_demand_a_live_feed(world: World) -> None:
     strict = world.remade(live_stale_seconds=0.05)
     async with strict.app.router.lifespan_context(strict.app), strict.client() as client:
         silent = await until(client, "/readyz", lambda body: "heard" in body["parts"]["live"])
@@ -234,7 +234,7 @@ async def test_readyz_can_demand_a_live_feed(world: World):
     assert silent["status"] == "not ready"
 
 
-async def test_devices_say_whether_they_are_there(world: World):
+async def test_devices_say_whether_they_are_there(world: World) -> None:
     async with world.client() as client:
         body = (await client.get("/api/v1/devices")).json()
         air = (await client.get("/api/v1/devices?kind=air")).json()
@@ -246,7 +246,7 @@ async def test_devices_say_whether_they_are_there(world: World):
     assert [d["id"] for d in air["items"]] == ["air-1"]
 
 
-async def test_a_device_gets_a_credential_once_and_its_hash_is_stored(world: World):
+async def test_a_device_gets_a_credential_once_and_its_hash_is_stored(world: World) -> None:
     async with world.client(Role.ADMIN) as client:
         made = await client.post("/api/v1/devices", json={"id": "new-1", "kind": "air", "district": "north"})
         again = await client.post("/api/v1/devices", json={"id": "new-1", "kind": "air", "district": "north"})
@@ -259,7 +259,7 @@ async def test_a_device_gets_a_credential_once_and_its_hash_is_stored(world: Wor
     assert made.json()["password"] not in world.city.hashes["new-1"]
 
 
-async def test_the_ledger_adds_up(world: World):
+async def test_the_ledger_adds_up(world: World) -> None:
     async with world.client() as client:
         body = (await client.get("/api/v1/ledger")).json()
         one = (await client.get("/api/v1/ledger?device=air-1&start=2026-01-01&end=2026-01-01")).json()
@@ -277,14 +277,14 @@ async def test_the_ledger_adds_up(world: World):
     assert wrong.status_code == 422
 
 
-async def test_too_many_ledger_rows_are_refused_not_cut(world: World):
+async def test_too_many_ledger_rows_are_refused_not_cut(world: World) -> None:
     async with world.remade(max_ledger_rows=2).client() as fits, world.remade(max_ledger_rows=1).client() as over:
         answers = [(await client.get("/api/v1/ledger")).status_code for client in (fits, over)]
 
     assert answers == [200, 422]
 
 
-async def test_quarantine_shows_the_raw_bytes(world: World):
+async def test_quarantine_shows_the_raw_bytes(world: World) -> None:
     async with world.client(Role.ENGINEER) as client:
         body = (await client.get("/api/v1/quarantine")).json()
         over = await client.get("/api/v1/quarantine?limit=1001")
@@ -293,7 +293,7 @@ async def test_quarantine_shows_the_raw_bytes(world: World):
     assert over.status_code == 422
 
 
-async def test_big_answers_are_compressed_and_small_ones_are_not(world: World):
+async def test_big_answers_are_compressed_and_small_ones_are_not(world: World) -> None:
     async with world.client() as client:
         big = await client.get("/api/v1/series/0/readings")
         small = await client.get("/api/v1/me")
@@ -302,7 +302,7 @@ async def test_big_answers_are_compressed_and_small_ones_are_not(world: World):
     assert "content-encoding" not in small.headers
 
 
-async def test_answers_of_the_api_are_never_stored_and_carry_the_security_headers(world: World):
+async def test_answers_of_the_api_are_never_stored_and_carry_the_security_headers(world: World) -> None:
     async with world.client() as client:
         for path in ("/api/v1/me", "/api/v1/nothing", "/api/v1/series/x/readings"):
             headers = (await client.get(path)).headers
@@ -314,7 +314,7 @@ async def test_answers_of_the_api_are_never_stored_and_carry_the_security_header
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit_is_refused(world: World, *, chunked: bool):
+async def test_a_body_over_the_limit_is_refused(world: World, *, chunked: bool) -> None:
     async def pieces() -> Any:
         for _ in range(3):
             yield b" " * 512
@@ -331,7 +331,7 @@ async def test_a_body_over_the_limit_is_refused(world: World, *, chunked: bool):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_an_error_nobody_foresaw_is_a_bare_500_with_the_id_of_its_log_line(world: World):
+async def test_an_error_nobody_foresaw_is_a_bare_500_with_the_id_of_its_log_line(world: World) -> None:
     def broken() -> int:
         raise RuntimeError("secret insides")
 
@@ -362,7 +362,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("path", "model"), BODIES)
-async def test_bodies_are_as_openapi_describes_them(world: World, path: str, model: type[BaseModel]):
+async def test_bodies_are_as_openapi_describes_them(world: World, path: str, model: type[BaseModel]) -> None:
     alert = world.desk.raise_alert()
     await world.remade_hub()
     async with world.client(Role.ADMIN) as client:
@@ -372,7 +372,7 @@ async def test_bodies_are_as_openapi_describes_them(world: World, path: str, mod
     assert described.model_dump(mode="json", exclude_unset=True) == body
 
 
-async def test_operation_ids_are_stable(world: World):
+async def test_operation_ids_are_stable(world: World) -> None:
     async with world.client() as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
 
@@ -384,7 +384,7 @@ async def test_operation_ids_are_stable(world: World):
     ]  # fmt: skip
 
 
-async def test_metrics_count_by_route_template(world: World):
+async def test_metrics_count_by_route_template(world: World) -> None:
     async with world.client() as client:
         for path in ("/api/v1/series/0/readings", "/api/v1/series/77/readings", "/api/v1/series/x/readings"):
             await client.get(path)
@@ -395,7 +395,7 @@ async def test_metrics_count_by_route_template(world: World):
     assert 'city_api_stream_clients{transport="sse"} 0.0' in text
 
 
-async def test_a_part_with_a_check_of_its_own_is_listed(world: World):
+async def test_a_part_with_a_check_of_its_own_is_listed(world: World) -> None:
     def away() -> None:
         raise Unavailable("outbox", "x")
 
