@@ -147,8 +147,17 @@ class FakeCity:
         self.happen(alert, EventKind.RAISED, at=at, evidence=evidence)
         return alert
 
-    def happen(self, alert: str, kind: EventKind, *, at: int | None = None, actor: str = "system", **more: Any) -> None:
-        """Append an event, or Conflict; tell the live feed."""
+    def happen(
+        self,
+        alert: str,
+        kind: EventKind,
+        *,
+        at: int | None = None,
+        actor: str = "system",
+        silent: bool = False,
+        **more: Any,
+    ) -> None:
+        """Append an event, or Conflict; tell the live feed unless *silent*."""
         when = self.now() if at is None else at
         events = [
             *self.events.get(alert, []),
@@ -164,7 +173,8 @@ class FakeCity:
         ]
         fold(events)
         self.events[alert] = events
-        self.publish(alerts=[alert])
+        if not silent:
+            self.publish(alerts=[alert])
 
     # -- what it answers -------------------------------------------------------------------------------------------
 

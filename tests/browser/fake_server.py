@@ -125,8 +125,9 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
         queue.put_nowait(hello.to_bytes())
         city.listeners.add(queue)
         try:
-            while True:
-                await socket.send_text((await queue.get()).decode())
+            while frame := await queue.get():
+                await socket.send_text(frame.decode())
+            await socket.close(1012)
         except WebSocketDisconnect:
             pass
         finally:
@@ -192,6 +193,9 @@ class FakeServer:
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True
+        for queue in list(self.city.listeners):
+            assert self.city.loop is not None
+            self.city.loop.call_soon_threadsafe(queue.put_nowait, b"")  # the end of the stream
         self._thread.join(10)
         self._server = None
 

@@ -1,0 +1,85 @@
+"""Whether everybody can use the console: axe finds nothing, in any theme, width and language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from core.alerts import EventKind, Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.browser.fake_city import FakeCity
+
+pytestmark = pytest.mark.browser
+
+OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe objects to, one line per rule and place."""
+    response = Axe().run(page, options=OPTIONS).response
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for rule in response["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def _fill(city: FakeCity) -> None:
+    facts = {"value": 164.0, "expected": 19.2, "low": 12.0, "high": 27.5, "severity": 6.4}
+    priorities = list(Priority)
+    for device, priority in zip(("air-101", "air-201", "air-301", "air-401"), priorities, strict=True):
+        city.raise_alert(device, "pm25", "novelty.season", priority, **facts)
+    seen = city.raise_alert("noise-203", "noise", "threshold.above", Priority.HIGH, value=83.2, limit=80.0)
+    city.happen(seen, EventKind.ACKNOWLEDGED, actor="merdan")
+    city.raise_alert("air-406", "", "gap", Priority.LOW, duration_seconds=240.0)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru", "tk"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_axe_finds_nothing(open_page: Callable[..., Page], city: FakeCity, width: int, scheme: str, lang: str) -> None:
+    _fill(city)
+    page = open_page(width=width, height=844, scheme=scheme, lang=lang)
+
+    found: dict[str, list[str]] = {}
+    if width > 1000:
+        page.locator(".alert .actions button:last-child").first.click()
+        expect(page.locator(".summary")).to_contain_text("PM2.5,")
+        found["all"] = violations(page)
+    else:
+        for tab in ("map", "districts", "alerts"):
+            page.locator(f"#tab-{tab}").click()
+            found[tab] = violations(page)
+        page.locator(".alert .actions button:last-child").first.click()
+        expect(page.locator(".summary")).to_contain_text("PM2.5,")
+        found["sensor"] = violations(page)
+
+    assert {part: [] for part in found} == found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_login(open_page: Callable[..., Page], scheme: str) -> None:
+    page = open_page(scheme=scheme, sign_in=False)
+    page.locator("input[name=username]").fill("nobody")
+    page.locator("input[name=password]").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).not_to_be_empty()
+
+    assert violations(page) == []
+
+
+def test_the_page_needs_no_inline_script_or_style(open_page: Callable[..., Page], city: FakeCity) -> None:
+    """A content security policy of 'self' alone is enough, so the server can send one."""
+    _fill(city)
+    page = open_page()
+    page.locator(".alert .actions button:last-child").first.click()
+
+    assert page.evaluate("document.querySelectorAll('script:not([src]), style').length") == 0

@@ -1,0 +1,306 @@
+"""What an operator sees and does in the console, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from core.alerts import AlertState, EventKind, Priority
+from core.quality import Flag
+from tests.browser.fake_server import PASSWORD, USER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+    from tests.browser.fake_city import FakeCity
+    from tests.browser.fake_server import FakeServer
+
+pytestmark = pytest.mark.browser
+
+SPIKE = {"value": 164.0, "expected": 19.2, "low": 12.0, "high": 27.5, "severity": 6.4}
+
+
+def test_a_wrong_password_is_told_and_the_right_one_opens_the_city(open_page: Callable[..., Page]) -> None:
+    page = open_page(sign_in=False)
+
+    page.get_by_label("Name", exact=True).fill(USER)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Districts")).to_be_visible()
+    expect(page.get_by_role("button", name="Köpetdag", exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_a_live_value_changes_on_the_screen_with_its_quality(open_page: Callable[..., Page], city: FakeCity) -> None:
+    page = open_page()
+    page.get_by_role("searchbox").fill("air-101")
+    page.get_by_role("button", name="Bagtyyarlyk air 1").click()
+    reading = page.locator("[data-value=pm25]")
+    expect(reading).to_be_visible()
+
+    city.measure({city.of("air-101", "pm25").id: 77.7}, quality=Flag.SPIKE | Flag.LATE)
+
+    expect(reading).to_have_text(re.compile(r"77\.7\sµg/m³"))
+    expect(page.locator(".flags")).to_have_text("spike, late")
+
+
+def test_an_alert_appears_explains_itself_and_key_a_acknowledges_it(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    page = open_page()
+    expect(page.get_by_text("Nothing needs you. All is calm.")).to_be_visible()
+
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.CRITICAL, **SPIKE)
+
+    card = page.get_by_role("article", name=re.compile("PM2.5 · Berkararlyk air 1"))
+    expect(card).to_be_visible()
+    for words in ("Unusual for this hour of the week.", "164", "19.2", "12 to 27.5", "6.4", "Berkararlyk · since"):
+        expect(card).to_contain_text(words)
+    page.keyboard.press("a")
+    expect(card).to_contain_text(f"acknowledged by {USER}")
+    assert city.alert(alert).state == AlertState.ACKNOWLEDGED
+    assert city.alert(alert).owner == USER
+
+    card.get_by_role("button", name="Resolve").click()
+    expect(card).to_have_count(0)
+    page.get_by_role("combobox", name="Show").select_option("resolved")
+    expect(card).to_contain_text("resolved")
+
+
+def test_a_change_by_somebody_else_reaches_the_screen(open_page: Callable[..., Page], city: FakeCity) -> None:
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page()
+    card = page.locator(f"[data-alert='{alert}']")
+    expect(card).to_have_attribute("data-state", "open")
+
+    city.happen(alert, EventKind.ACKNOWLEDGED, actor="merdan")
+
+    expect(card).to_contain_text("acknowledged by merdan")
+
+
+def test_who_was_first_is_shown_when_two_acknowledge(open_page: Callable[..., Page], city: FakeCity) -> None:
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page()
+    card = page.locator(f"[data-alert='{alert}']")
+    expect(card).to_be_visible()
+
+    city.happen(alert, EventKind.ACKNOWLEDGED, actor="merdan", silent=True)
+    card.get_by_role("button", name="Acknowledge").click()
+
+    expect(card.get_by_role("alert")).to_contain_text("Somebody was first: merdan")
+    assert city.alert(alert).owner == "merdan"
+
+
+def test_key_a_types_a_letter_in_the_filter(open_page: Callable[..., Page], city: FakeCity) -> None:
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page()
+
+    page.get_by_role("searchbox").press_sequentially("a")
+
+    expect(page.get_by_role("searchbox")).to_have_value("a")
+    assert city.alert(alert).state == AlertState.OPEN
+
+
+def test_the_language_changes_everywhere_and_is_remembered(open_page: Callable[..., Page], city: FakeCity) -> None:
+    city.raise_alert(
+        "noise-203", "noise", "threshold.above", Priority.MEDIUM, value=83.2, limit=80.0, duration_seconds=300.0
+    )
+    page = open_page()
+
+    page.get_by_label("Language").select_option("ru")
+
+    expect(page.get_by_role("heading", name="Районы")).to_be_visible()
+    expect(page.get_by_role("article")).to_contain_text(re.compile(r"Выше предела 80\sdB в течение 5 мин\."))
+    assert page.evaluate("document.documentElement.lang") == "ru"
+    page.reload()
+    expect(page.get_by_role("heading", name="Районы")).to_be_visible()
+    page.get_by_label("Язык").select_option("tk")
+    expect(page.get_by_role("heading", name="Etraplar")).to_be_visible()
+
+
+def test_an_unknown_reason_falls_back_to_the_words_of_the_server(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    page = open_page(lang="ru")
+
+    city.raise_alert("air-201", "pm25", "brand.new", Priority.LOW, value=1.0)
+
+    expect(page.get_by_role("article")).to_contain_text("pm25 at air-201 is 1")
+
+
+def test_a_lost_stream_is_told_within_5_s_and_the_state_is_right_after_it(
+    open_page: Callable[..., Page], city: FakeCity, server: FakeServer
+) -> None:
+    page = open_page()
+    page.get_by_role("searchbox").fill("air-101")
+    page.get_by_role("button", name="Bagtyyarlyk air 1").click()
+    expect(page.locator("[data-value=pm25]")).to_be_visible()
+
+    server.stop()
+    banner = page.locator(".banner.lost")
+    expect(banner).to_be_visible(timeout=5000)
+    expect(banner).to_contain_text("The live stream is lost.")
+    expect(page.locator("main.board")).to_have_class(re.compile("stale"))
+    city.measure({city.of("air-101", "pm25").id: 55.5})
+    city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    server.start()
+
+    expect(banner).to_have_count(0, timeout=15_000)
+    expect(page.locator("[data-value=pm25]")).to_have_text(re.compile("55.5"))
+    expect(page.get_by_role("article")).to_have_count(1)
+
+
+def test_a_hole_in_the_frames_brings_a_fresh_snapshot(open_page: Callable[..., Page], city: FakeCity) -> None:
+    page = open_page()
+    page.get_by_role("searchbox").fill("air-101")
+    page.get_by_role("button", name="Bagtyyarlyk air 1").click()
+    series = city.of("air-101", "pm25").id
+
+    listeners, city.listeners = city.listeners, set()
+    city.measure({series: 61.5})  # nobody hears this one
+    city.listeners = listeners
+    city.measure({city.of("air-101", "no2").id: 44.4})
+
+    expect(page.locator("[data-value=pm25]")).to_have_text(re.compile("61.5"))
+    expect(page.locator("[data-value=no2]")).to_have_text(re.compile("44.4"))
+
+
+def test_the_keyboard_alone_reaches_the_chart_of_a_sensor(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+
+    page.get_by_role("searchbox").focus()
+    page.keyboard.type("köpetdag air 1")
+    expect(page.locator(".sensors tbody tr")).to_have_count(1)
+    page.keyboard.press("Tab")  # the state filter
+    page.keyboard.press("Tab")  # the only sensor
+    page.keyboard.press("Enter")
+
+    chart = page.get_by_role("img", name=re.compile(r"PM2\.5, 1 hour: \d+ readings.*Expected now"))
+    expect(chart).to_be_visible()
+    page.get_by_role("button", name="24 hours").press("Enter")
+    expect(page.get_by_role("img", name=re.compile("PM2.5, 24 hours"))).to_be_visible()
+
+
+def test_the_chart_of_an_alert_is_one_click_away_and_shows_its_metric(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    city.raise_alert("air-201", "no2", "novelty.jump", Priority.HIGH, **SPIKE)
+    page = open_page()
+
+    page.get_by_role("article").get_by_role("button", name="Chart").click()
+
+    expect(page.get_by_role("img", name=re.compile("NO₂, 1 hour.*1 alert in this time"))).to_be_visible()
+
+
+def test_choosing_a_district_filters_sensors_and_alerts(open_page: Callable[..., Page], city: FakeCity) -> None:
+    city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    city.raise_alert("air-301", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page()
+    expect(page.get_by_role("article")).to_have_count(2)
+
+    page.get_by_role("button", name="Berkararlyk", exact=True).press("Enter")
+
+    expect(page.get_by_role("article")).to_have_count(1)
+    expect(page.locator(".sensors [role=status]")).to_have_text("8 sensors")
+    page.get_by_role("button", name="Show the whole city").click()
+    expect(page.get_by_role("article")).to_have_count(2)
+
+
+def test_a_device_that_goes_is_counted_at_once(open_page: Callable[..., Page], city: FakeCity) -> None:
+    page = open_page()
+    row = page.locator(".districts tbody tr", has_text="Archabil")
+    expect(row).to_contain_text("7/8")
+
+    city.presence("air-501", online=False)
+
+    expect(row).to_contain_text("6/8")
+
+
+def test_the_map_answers_to_keys_and_picks_the_sensor_under_the_pointer(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    device = next(d for d in city.devices if d.id == "air-401")
+    city.districts = [d for d in city.districts if d.id == device.district]
+    city.series = [s for s in city.series if s.device == device.id]
+    city.devices = [device]
+    page = open_page()
+    canvas = page.get_by_role("application")
+    drawn = "() => document.querySelectorAll('.canvas canvas')[1].toDataURL()"
+    before = page.evaluate(drawn)
+
+    canvas.focus()
+    for key in ("+", "+", "ArrowLeft", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_function(f"before => ({drawn})() !== before", arg=before)
+    page.keyboard.press("0")
+    page.wait_for_function(f"before => ({drawn})() === before", arg=before)
+
+    # the middle of the outline's box is the middle of the map above the legend: work out where the sensor must be
+    box = canvas.bounding_box()
+    assert box is not None
+    ring = city.districts[0].outline
+    lons, lats = [p[0] for p in ring], [p[1] for p in ring]
+    place = page.evaluate(
+        """([w, h, west, east, south, north, lon, lat]) => {
+            const cos = Math.cos((south + north) / 2 * Math.PI / 180)
+            const k = Math.min((w - 40) / ((east - west) * cos), (h - 44 - 40) / (north - south))
+            return [w / 2 + (lon - (west + east) / 2) * cos * k, (h - 44) / 2 - (lat - (south + north) / 2) * k]
+        }""",
+        [box["width"], box["height"], min(lons), max(lons), min(lats), max(lats), device.lon, device.lat],
+    )
+    page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+    expect(page.locator("#sensor-title")).to_have_text(re.compile(device.name))
+
+
+def test_a_narrow_screen_shows_one_part_at_a_time_without_sideways_scrolling(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page(width=390, height=844)
+
+    for tab in ("Districts", "Alerts", "Sensor", "Map"):
+        page.get_by_role("tab", name=re.compile(tab)).click()
+        expect(page.get_by_role("tabpanel")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    page.get_by_role("tab", name="Map").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Districts")).to_be_focused()
+    page.get_by_role("tab", name=re.compile("Alerts")).click()
+    page.get_by_role("button", name="Chart").click()
+    expect(page.get_by_role("tab", name="Sensor")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("img", name=re.compile("PM2.5, 1 hour"))).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_many_alerts_are_paged_and_announced_in_one_summary(open_page: Callable[..., Page], city: FakeCity) -> None:
+    for device in city.devices:
+        for code in {s.metric for s in city.series if s.device == device.id}:
+            city.raise_alert(device.id, code, "novelty.shift", Priority.LOW, **SPIKE)
+    total = len(city.events)
+    page = open_page()
+
+    expect(page.get_by_role("article")).to_have_count(25)
+    expect(page.locator("#alerts-title .count")).to_have_text(str(total))
+    expect(page.locator("[data-announce]")).to_have_text(f"{total} active alerts, 0 critical")
+    page.get_by_role("button", name="Show 25 more").click()
+    expect(page.get_by_role("article")).to_have_count(50)
+
+
+def test_an_ended_session_leads_back_to_the_login(open_page: Callable[..., Page], server: FakeServer) -> None:
+    page = open_page()
+
+    page.context.clear_cookies()
+    server.stop()
+    server.start()
+
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=15_000)
