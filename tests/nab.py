@@ -1,7 +1,7 @@
 """This module scores detections as the Numenta Anomaly Benchmark v1.1 does (standard profile), on the files at hand.
 
-A labelled window counts once, by its earliest detection: weight `2 / (1 + e^{5y}) - 1` over its value at y = -1, where
-y runs from -1 at the window's start to 0 at its end. Each detection outside windows costs 0.11 times the same curve past
+A labelled window counts once, by its earliest detection: weight `2 / (1 + e^{5y}) - 1` over its value at y = -1; y
+runs from -1 at the window's start to 0 at its end. Each detection outside windows costs 0.11 times the same curve past
 the window before it (1 when there is none). A missed window costs 1. The first 15 % of a file (at most 750 readings)
 are not scored. One threshold for all files is chosen on the scored data, as NAB does. 100 = perfect, 0 = nothing found.
 """
