@@ -52,7 +52,7 @@ class Reason(StrEnum):
     TOO_FAST = "too_fast"
 
 
-class Tally(msgspec.Struct, frozen=True, array_like=True):
+class Tally(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Messages of one device, day, outcome and reason within one log entry.
 
     `day` is days since 1970-01-01 by time of receipt; `received` counts what came off the socket for this row and
@@ -68,7 +68,7 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
     readings: int
 
 
-class Quarantined(msgspec.Struct, frozen=True, array_like=True):
+class Quarantined(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message that could not be admitted, kept to be looked at and decoded again."""
 
     topic: str
@@ -79,7 +79,7 @@ class Quarantined(msgspec.Struct, frozen=True, array_like=True):
     detail: str
 
 
-class DeviceStatus(msgspec.Struct, frozen=True, array_like=True):
+class DeviceStatus(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A device said, or its last will said for it, whether it is there."""
 
     device: str

@@ -54,17 +54,18 @@ _TURNED_AWAY = dict.fromkeys(_REFUSALS, Outcome.REFUSED) | {Reason.REPEATED: Out
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
-_LATE, _FUTURE, _CONFLICT = int(Flag.LATE), int(Flag.FUTURE), int(Flag.CONFLICT)
-_FATES = ((Outcome.ACCEPTED, Reason.OK), (Outcome.LATE, Reason.OLD), (Outcome.DUPLICATE, Reason.REPEATED))
+_OK = (Outcome.ACCEPTED, Reason.OK)
+_FATES = (_OK, (Outcome.LATE, Reason.OLD), (Outcome.DUPLICATE, Reason.REPEATED))
 
 
 class Deferred(NamedTuple):
-    """A message set aside until the catalog was asked."""
+    """A message set aside until the catalog was asked; `slot` is where its arrival was counted."""
 
     topic: bytes
     payload: bytes
     received: int
     retained: bool
+    slot: int
 
 
 class Stage(Enum):
@@ -105,7 +106,9 @@ class _Open:
     others: Counter[tuple[int, int, Outcome, Reason]] = field(default_factory=Counter)
     quarantined: list[Quarantined] = field(default_factory=list)
     statuses: list[DeviceStatus] = field(default_factory=list)
-    arrived: Counter[tuple[int, int]] = field(default_factory=Counter)
+    day: int = -1
+    arrived: list[int] = field(default_factory=list)  # the slot of each message of `day`, whatever becomes of it
+    came: Counter[tuple[int, int]] = field(default_factory=Counter)
 
 
 class Admission:
@@ -134,8 +137,12 @@ class Admission:
         Each gets its own time of receipt, a nanosecond after the one before, so that readings without a time of
         their own stay apart.
         """
-        routes, resolve, admit = self._directory.routes.get, self._directory.route, self._admit
-        opened = self._open
+        routes, resolve = self._directory.routes.get, self._directory.route
+        max_bytes, max_depth = self._settings.max_payload_bytes, self._settings.max_depth
+        earliest, latest = self._earliest_ns, now_ns + self._ahead_ns
+        opened, decode, readings = self._open, decode_items, Use.READINGS
+        add_series, add_measured = opened.series.append, opened.measured.append
+        add_value, add_message = opened.value.append, opened.message.append
         add_slot, add_received, add_newest = opened.slot.append, opened.received.append, opened.newest.append
         arrived: list[int] = []
         arrive = arrived.append
@@ -147,19 +154,61 @@ class Admission:
             arrive(station.slot)
             station.tokens -= 1
             try:
-                if station.tokens < 0:
-                    self._refill(station, received)
-                newest = admit(route, payload, received, retained)
-            except (MalformedPayload, _Missing) as error:
-                self._turn_away(route, Deferred(topic, payload, received, retained), error, Stage.FRESH)
-                continue
-            if newest is not None:
-                add_slot(station.slot)
-                add_received(received)
-                add_newest(newest)
+                if (
+                    route.use is readings
+                    and station.tokens >= 0
+                    and len(payload) <= max_bytes
+                    and payload.count(b"[") + payload.count(b"{") <= max_depth
+                    and (item := decode(payload)).__class__ is Item
+                    and item.device is None
+                    and item.ts.__class__ is int
+                    and len(item.values) == 1
+                ):
+                    # nearly every message: one object, one value, a number as time; the same as `_admit`, in place
+                    (name, value), *_ = item.values.items()
+                    ts = item.ts
+                    at = ts * 1_000_000 if 100_000_000_000 <= ts < 100_000_000_000_000 else time_ns(ts)
+                    series = station.series.get(name)
+                    if series is not None and earliest <= at <= latest:
+                        add_message(len(opened.slot))
+                        add_series(series)
+                        add_measured(at)
+                        add_value(value)
+                        add_slot(station.slot)
+                        add_received(received)
+                        add_newest(at)
+                        continue
+            except (*UNDECODABLE, ValueError):
+                pass  # the long way finds the words for it
+            self._judge_slowly(route, Deferred(topic, payload, received, retained, station.slot))
         day = now_ns // _DAY
-        for slot, n in Counter(arrived).items():
-            opened.arrived[slot, day] += n
+        if opened.day == day:
+            opened.arrived += arrived
+        else:
+            self._count_arrivals()
+            opened.day, opened.arrived = day, arrived
+
+    def _judge_slowly(self, route: Route, message: Deferred) -> None:
+        """Judge what `judge` could not decide in place."""
+        opened, station = self._open, route.station
+        try:
+            if station.tokens < 0:
+                self._refill(station, message.received)
+            newest = self._admit(route, message.payload, message.received, message.retained)
+        except (MalformedPayload, _Missing) as error:
+            self._turn_away(route, message, error, Stage.FRESH)
+            return
+        if newest is not None:
+            opened.slot.append(station.slot)
+            opened.received.append(message.received)
+            opened.newest.append(newest)
+
+    def _count_arrivals(self) -> None:
+        """Put aside the arrivals of the day so far: another day begins, or the entry is closed."""
+        opened = self._open
+        for slot, n in Counter(opened.arrived).items():
+            opened.came[slot, opened.day] += n
+        opened.arrived = []
 
     def judge_deferred(self, stage: Stage) -> None:
         """Judge what was set aside once more, now that the catalog was asked about as much as *stage* says."""
@@ -168,6 +217,12 @@ class Admission:
         opened = self._open
         for message in deferred:
             route = self._directory.route(message.topic)
+            if route.station.slot != message.slot:
+                # it came while its device was unknown: outcome and arrival must stand in the same account
+                day = message.received // _DAY
+                opened.came[message.slot, day] -= 1
+                opened.came[route.station.slot, day] += 1
+                message = message._replace(slot=route.station.slot)  # noqa: PLW2901 - the account it moved to
             try:
                 newest = self._admit(route, message.payload, message.received, message.retained)
             except (MalformedPayload, _Missing) as error:
@@ -180,7 +235,7 @@ class Admission:
 
     def is_empty(self) -> bool:
         """Tell whether the open entry holds nothing at all."""
-        return not self._open.arrived and not self.deferred
+        return not self._open.arrived and not self._open.came and not self.deferred
 
     def _refill(self, station: Station, now_ns: int) -> None:
         """Give *station* the tokens it has earned since they last ran out.
@@ -361,7 +416,7 @@ class Admission:
 
     def seal(self) -> Sealed:
         """Close the open entry and start the next; nothing may be deferred."""
-        opened, self._open = self._open, _Open()
+        opened = self._open
         series = np.array(opened.series, np.int32)
         measured = np.array(opened.measured, np.int64)
         value = np.array(opened.value, np.float64)
@@ -369,41 +424,57 @@ class Admission:
         received = np.array(opened.received, np.int64)
         duplicate, conflict = self._identities.sift(series, measured, value)
         arrival = received[message]
-        quality = (
-            (measured < arrival - self._late_ns) * _LATE + (measured > arrival) * _FUTURE + conflict * _CONFLICT
-        ).astype(np.uint16)
+        is_late, is_ahead = measured < arrival - self._late_ns, measured > arrival
+        quality = np.zeros(len(series), np.uint16)
+        for marked, flag in ((is_late, Flag.LATE), (is_ahead, Flag.FUTURE), (conflict, Flag.CONFLICT)):
+            if marked.any():
+                quality[marked] |= np.uint16(flag)
         batch = ReadingBatch(series, measured, arrival, value, quality)
-        if duplicate.any():
-            fresh = ~duplicate
-            batch, message = batch.take(fresh), message[fresh]
-        kept = np.bincount(message, minlength=len(received))
-        is_late = np.array(opened.newest, np.int64) < received - self._late_ns
-        fate = np.where(kept == 0, 2, is_late)
-        counts = _count(np.array(opened.slot, np.int64), received // _DAY, fate, kept)
-        for (slot, day, outcome, reason), n in opened.others.items():
-            before, readings = counts.get((slot, day, outcome, reason), (0, 0))
-            counts[slot, day, outcome, reason] = before + n, readings
-        messages: Counter[tuple[str, str]] = Counter()
-        for (_, _, outcome, reason), (n, _) in counts.items():
-            messages[outcome, reason] += n
+        if not opened.others and not opened.came and not duplicate.any() and not is_late.any():
+            tallies, messages = self._plain_tallies(message), Counter({(_OK[0].value, _OK[1].value): len(received)})
+        else:
+            if duplicate.any():
+                fresh = ~duplicate
+                batch, message = batch.take(fresh), message[fresh]
+            kept = np.bincount(message, minlength=len(received))
+            fate = np.where(kept == 0, 2, np.array(opened.newest, np.int64) < received - self._late_ns)
+            self._count_arrivals()
+            tallies, messages = self._tallies(_count(np.array(opened.slot, np.int64), received // _DAY, fate, kept))
+        self._open = _Open()
         return Sealed(
-            batch,
-            self._tallies(counts, opened.arrived),
-            tuple(opened.quarantined),
-            tuple(opened.statuses),
-            messages,
-            int(conflict.sum()),
+            batch, tallies, tuple(opened.quarantined), tuple(opened.statuses), messages, int(np.count_nonzero(conflict))
         )
 
-    def _tallies(self, counts: _Counts, arrived: Counter[tuple[int, int]]) -> tuple[Tally, ...]:
-        slots = self._directory.slots
+    def _plain_tallies(self, message: NDArray[np.intp]) -> tuple[Tally, ...]:
+        """Return the tallies of an entry of one day in which every message was accepted in full."""
+        opened, slots, day = self._open, self._directory.slots, self._open.day
+        outcome, reason = _OK
+        received = Counter(opened.arrived)
+        accepted = received if opened.arrived == opened.slot else Counter(opened.slot)
+        readings = accepted
+        if len(message) != len(opened.slot):
+            readings = Counter(np.array(opened.slot, np.int64)[message].tolist())
+        return tuple(
+            [
+                Tally(slots[slot].id, day, outcome, reason, received[slot], n, readings[slot])
+                for slot, n in accepted.items()
+            ]
+        )
+
+    def _tallies(self, counts: _Counts) -> tuple[tuple[Tally, ...], Counter[tuple[str, str]]]:
+        """Return the tallies that *counts*, other outcomes and arrivals make, and messages by outcome and reason."""
+        slots, came = self._directory.slots, self._open.came
+        for key, n in self._open.others.items():
+            before, readings = counts.get(key, (0, 0))
+            counts[key] = before + n, readings
+        messages: Counter[tuple[str, str]] = Counter()
         rows: list[Tally] = []
-        for (slot, day, outcome, reason), (messages, readings) in counts.items():
-            came = arrived.pop((slot, day), 0)
-            rows.append(Tally(slots[slot].id, day, outcome, reason, came, messages, readings))
-        for (slot, day), came in arrived.items():  # unless something was lost, only at midnight
-            rows.append(Tally(slots[slot].id, day, Outcome.ACCEPTED, Reason.OK, came, 0, 0))
-        return tuple(rows)
+        for (slot, day, outcome, reason), (n, readings) in counts.items():
+            messages[outcome, reason] += n
+            rows.append(Tally(slots[slot].id, day, outcome, reason, came.pop((slot, day), 0), n, readings))
+        # an arrival without any outcome: unless a message was lost, only at midnight
+        rows += [Tally(slots[slot].id, day, *_OK, n, 0, 0) for (slot, day), n in came.items() if n]
+        return tuple(rows), messages
 
 
 _Counts = dict[tuple[int, int, Outcome, Reason], tuple[int, int]]

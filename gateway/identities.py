@@ -121,26 +121,32 @@ class Identities:
             bool[N] known with the same value (a duplicate), and bool[N] known with another value (a conflict).
         """
         n = len(series)
+        none = np.zeros(n, np.bool_)
         if not n:
-            return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+            return none, none
         order = np.lexsort((measured, series))  # stable: equal identities stay in order of arrival
         s, m, v = series[order], measured[order], value[order]
         self._make_room(int(s[-1]))
-        again = np.empty(n, np.bool_)
-        again[0] = False
-        np.logical_and(s[1:] == s[:-1], m[1:] == m[:-1], out=again[1:])
-        duplicate, conflict = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-        if again.any():
-            equal = np.append(False, v[1:] == v[:-1])
-            duplicate |= again & equal
-            conflict |= again & ~equal
-        suspect = np.flatnonzero((m <= self._marks[s]) & ~again)
-        if len(suspect):
-            found, before = self._find(s[suspect], m[suspect])
-            equal = before == v[suspect]
-            duplicate[suspect] = found & equal
-            conflict[suspect] = found & ~equal
-        self._remember(s, m, v, duplicate)
+        starts = np.empty(n, np.bool_)  # of a series
+        starts[0] = True
+        np.not_equal(s[1:], s[:-1], out=starts[1:])
+        again = m[1:] == m[:-1]
+        again &= ~starts[1:]
+        suspect = m <= self._marks[s]
+        if not suspect.any() and not again.any():
+            self._remember(s, m, v, starts)
+            return none, none
+        again = np.append(False, again)
+        equal = np.append(False, v[1:] == v[:-1])
+        duplicate, conflict = again & equal, again & ~equal
+        asked = np.flatnonzero(suspect & ~again)
+        if len(asked):
+            found, before = self._find(s[asked], m[asked])
+            equal = before == v[asked]
+            duplicate[asked] = found & equal
+            conflict[asked] = found & ~equal
+        fresh = ~duplicate
+        self._remember(s, m, v, starts, fresh)
         out = np.empty((2, n), np.bool_)
         out[0, order] = duplicate
         out[1, order] = conflict
@@ -151,13 +157,13 @@ class Identities:
         s: NDArray[np.int32],
         m: NDArray[np.int64],
         v: NDArray[np.float64],
-        duplicate: NDArray[np.bool_],
+        starts: NDArray[np.bool_],
+        fresh: NDArray[np.bool_] | None = None,
     ) -> None:
-        newest = np.append(s[1:] != s[:-1], True)
+        newest = np.flatnonzero(np.append(starts[1:], True))
         top = s[newest]
         self._marks[top] = np.maximum(self._marks[top], m[newest])
-        if duplicate.any():
-            fresh = ~duplicate
+        if fresh is not None:
             s, m, v = s[fresh], m[fresh], v[fresh]
         if len(s):
             self._young.add((s, m, v))

@@ -35,12 +35,17 @@ log = structlog.get_logger()
 
 def add_up(tallies: Iterable[Tally]) -> list[Tally]:
     """Return one tally per device, day, outcome and reason, sorted."""
-    sums: dict[tuple[str, int, str, str], tuple[int, int, int]] = {}
+    sums: dict[tuple[str, int, str, str], list[int]] = {}
     for t in tallies:
         key = (t.device, t.day, t.outcome, t.reason)
-        received, messages, readings = sums.get(key, (0, 0, 0))
-        sums[key] = received + t.received, messages + t.messages, readings + t.readings
-    return [Tally(*key, *counts) for key, counts in sorted(sums.items())]
+        row = sums.get(key)
+        if row is None:
+            sums[key] = [t.received, t.messages, t.readings]
+        else:
+            row[0] += t.received
+            row[1] += t.messages
+            row[2] += t.readings
+    return [Tally(*key, *sums[key]) for key in sorted(sums)]
 
 
 class Bookkeeper:

@@ -7,6 +7,7 @@ not yet appended were not acknowledged, and the broker sends them again.
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import structlog
@@ -87,6 +88,7 @@ async def run(
 
 async def _receive(intake: Intake, session: Session) -> None:
     await intake.start()
+    gc.freeze()  # what exists now stays: full collections over it cost a tenth of the CPU and free nothing
     async with asyncio.TaskGroup() as group:
         group.create_task(intake.settle(), name="gateway: settle")
         group.create_task(intake.beat(), name="gateway: heartbeat")

@@ -31,7 +31,7 @@ class GatewaySettings(BaseModel):
     registry_poll_seconds: float = Field(
         default=1.0, gt=0, description="How often the catalog is asked whether devices or series changed."
     )
-    ledger_seconds: float = Field(default=2.0, gt=0, description="How often the ledger is booked into the catalog.")
+    ledger_seconds: float = Field(default=5.0, gt=0, description="How often the ledger is booked into the catalog.")
     ledger_entries: int = Field(default=2000, ge=1, description="Log entries booked in one transaction at most.")
     trim_seconds: float = Field(default=10.0, gt=0, description="How often log entries past retention are deleted.")
     warm_entries: int = Field(
