@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager, nullcontext
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +119,24 @@ def open_store(url: str, settings: CatalogSettings) -> Store:
 def upsert(
     db: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = (), put: Sequence[str] = ()
 ) -> None:
-    """Insert *rows*; where the primary key exists, add the columns *add* to what is there and replace *put*."""
+    """Insert *rows* of equal keys; where the primary key exists, add the columns *add* and replace the columns *put*.
+
+    Hands the rows to the driver as they are (numbers, text, booleans): SQLAlchemy's own way costs three times as much
+    a row, and the ledger books every device every few seconds.
+    """
     if not rows:
         return
     statement = postgresql_insert(table) if db.dialect.name == "postgresql" else sqlite_insert(table)
     values: dict[str, Any] = {name: table.c[name] + statement.excluded[name] for name in add}
     values |= {name: statement.excluded[name] for name in put}
-    db.execute(statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values), list(rows))
+    compiled = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values).compile(
+        dialect=db.dialect, column_keys=list(rows[0])
+    )
+    if compiled.positiontup is None:
+        db.exec_driver_sql(str(compiled), [dict(row) for row in rows])
+    else:
+        in_order = itemgetter(*compiled.positiontup)
+        db.exec_driver_sql(str(compiled), [in_order(row) for row in rows])
 
 
 def in_chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
