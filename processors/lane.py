@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lane"]
 
+_SLICE_SECONDS = 0.2  # how long a waiting lane may overlook that it should hurry
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -57,6 +59,7 @@ class Lane(Generic[T, R]):
         self._weight = 0
         self._is_busy = False
         self._is_closing = False
+        self._is_hurried = False
         self._changed = asyncio.Condition()
         self.done = done
 
@@ -68,7 +71,7 @@ class Lane(Generic[T, R]):
         if position <= self.done:
             return
         async with self._changed:
-            await self._changed.wait_for(lambda: self._weight < self._limit or self._is_closing)
+            await self._changed.wait_for(lambda: self._weight < self._limit or self._is_hurried)
             if item is not None:
                 self._queue.append((position, item, weight))
                 self._weight += weight
@@ -82,8 +85,14 @@ class Lane(Generic[T, R]):
         async with self._changed:
             await self._changed.wait_for(lambda: self.done >= position)
 
+    async def hurry(self) -> None:
+        """Wait for nobody any more: not for room, and not for a store that is away (then `run` ends)."""
+        async with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
+
     async def close(self) -> None:
-        """Let `run` end: after what is queued, or at the first sign that the store is away."""
+        """Let `run` end after what is queued."""
         async with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -120,9 +129,12 @@ class Lane(Generic[T, R]):
                     log.warning("store is away", store=self._name, error=str(error), position=self.done)
                     self._metrics.store_away.labels(self._name).set(1)
                 away = True
-                if self._is_closing:
+                left = wait
+                while left > 0 and not self._is_hurried:
+                    await self._clock.sleep(min(left, _SLICE_SECONDS))
+                    left -= _SLICE_SECONDS
+                if self._is_hurried:
                     return False
-                await self._clock.sleep(wait)
                 wait = min(wait * 2, self._settings.retry_max_seconds)
                 continue
             if away:

@@ -198,6 +198,7 @@ class _Runner:
         self._waiting: deque[tuple[int, LogEntry]] = deque()
         self._read_to = start.pipeline.position
         self._kept = start.pipeline.position  # position of the newest snapshot
+        self._taken = self._kept  # position of the state that is being kept
         self._keeping: asyncio.Task[None] | None = None
         self._is_lagging_known = 0.0
         self._series: Lane[_Written, None] = Lane(
@@ -216,22 +217,28 @@ class _Runner:
             group.create_task(self._series.run(), name="series lane"),
             group.create_task(self._alerts.run(), name="alerts lane"),
         ]
+        group.create_task(self._hurry(), name="stop")
         group.create_task(self._send_frames(), name="live frames")
         group.create_task(self._maintain(), name="series upkeep")
         await self._follow(group)
-        if self._keeping is None or self._keeping.done():
-            await self._snapshot(group)
+        position, state = await self._take()
         await self._series.close()
         await self._alerts.close()
         for lane in lanes:
             await lane
-        if self._keeping is not None and not self._keeping.done():
-            # what a store did not take before we had to stop is made again from the log
-            done = min(self._series.done, self._alerts.done) >= self._pipeline.position
-            if done:
-                await self._keeping
-            else:
-                self._keeping.cancel()
+        # what a store did not take before we had to stop is made again from the log, from an older snapshot
+        done = min(self._series.done, self._alerts.done)
+        if self._keeping is not None and (done >= self._taken or self._keeping.done()):
+            await self._keeping
+        elif self._keeping is not None:
+            self._keeping.cancel()
+        if done >= position > self._kept:
+            await self._keep(position, state)
+
+    async def _hurry(self) -> None:
+        await self._stop.wait()
+        await self._series.hurry()
+        await self._alerts.hurry()
 
     # -- log to effects ----------------------------------------------------------------------------------------------
 
@@ -250,7 +257,9 @@ class _Runner:
             due = now - kept_at >= self._settings.snapshot_seconds
             due = due or self._read_to - kept_position >= self._settings.snapshot_entries
             if due and self._pipeline.position > self._kept and (self._keeping is None or self._keeping.done()):
-                await self._snapshot(group)
+                # taken now, kept when both stores are as far; processing goes on meanwhile
+                self._taken, state = await self._take()
+                self._keeping = group.create_task(self._keep(self._taken, state), name="snapshot")
                 kept_at, kept_position = now, self._read_to
             if not cycle.is_more:
                 pause = self._settings.poll_seconds if cycle.effects is None else self._settings.cycle_seconds
@@ -340,18 +349,14 @@ class _Runner:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    async def _snapshot(self, group: asyncio.TaskGroup) -> None:
-        """Take the state now, and keep it when both stores are as far; processing goes on meanwhile."""
+    async def _take(self) -> tuple[int, bytes]:
+        """Take the state now, and queue the marks by which the stores will say that they are as far."""
         position = self._pipeline.position
-        if position <= self._kept:
-            return
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(self._threads["judge"], self._pipeline.to_bytes)
-        # the stores must say themselves that they are here, even where there was nothing to store
-        nothing = _Written(ReadingBatch.empty(), NO_BANDS)
-        await self._series.put(position, nothing, 0)
+        await self._series.put(position, _Written(ReadingBatch.empty(), NO_BANDS), 0)
         await self._alerts.put(position, (), 0)
-        self._keeping = group.create_task(self._keep(position, state), name="snapshot")
+        return position, state
 
     async def _keep(self, position: int, state: bytes) -> None:
         await self._series.reached(position)

@@ -173,7 +173,11 @@ class Judge:
         """Take over what `to_state` returned, before the first `learn`."""
         self._life.restore(machines)
         self._silent = silent
-        self._watched = {m.subject.device for m in machines if m.subject.series < 0 and m.phase is not Phase.COOLING}
+        self._watched = {
+            machine.subject.device
+            for machine in machines
+            if machine.subject.series < 0 and _waits(machine.phase, is_silent=machine.subject.device in silent)
+        }
 
     # -- one reading -------------------------------------------------------------------------------------------------
 
@@ -282,7 +286,7 @@ class Judge:
             blocked=lambda: False, evidence=evidence,
         )  # fmt: skip
         phase = self._life.phase(timing.rule, subject, late=False)
-        if phase in {None, Phase.COOLING} or (phase is Phase.OPEN and silent):
+        if not _waits(phase, is_silent=bool(silent)):
             self._watched.discard(device)
 
     # -- upkeep ------------------------------------------------------------------------------------------------------
@@ -302,6 +306,11 @@ class Judge:
         self._severity = np.concatenate([self._severity, np.full(missing, np.inf, np.float32)])
         self._flags = np.concatenate([self._flags, np.zeros(missing, np.uint16)])
         self._hot = np.concatenate([self._hot, np.zeros(missing, np.bool_)])
+
+
+def _waits(phase: Phase | None, *, is_silent: bool) -> bool:
+    """Tell whether a gap machine waits for time to pass: for its cool-down to end, or for its off-delay."""
+    return phase is Phase.PENDING or (phase is Phase.OPEN and not is_silent)
 
 
 def _timing(finding: Finding | None) -> Timing | None:
