@@ -149,11 +149,13 @@ def demo_plan(devices: Sequence[Device], seed: int, start: int, *, first: float,
 
 _TURNS = (
     (FaultKind.SPIKE, 120.0),
-    (FaultKind.STUCK, 420.0),
     (FaultKind.DROPOUT, 150.0),
     (FaultKind.DRIFT, 480.0),
+    (FaultKind.STUCK, 600.0),
 )
-"""Kinds in turn with their length in seconds: stuck and drift need longer to be told from chance."""
+"""Kinds in turn with their length in seconds: stuck and drift need longer to be told from chance.
+
+*Stuck* comes last: a detector must first have seen for some minutes how often values repeat at the live pace."""
 
 _TARGETS: dict[str, tuple[str, float]] = {
     "air": ("pm25", 160.0),
