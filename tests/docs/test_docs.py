@@ -42,7 +42,7 @@ def test_every_route_stands_in_the_api_page() -> None:
 
     page = text("docs/api.md")
     routers = [m.router for m in (session, devices, latest, series, alerts, ledger, live, health)]
-    paths = {route.path for router in routers for route in router.routes}  # type: ignore[attr-defined]
+    paths = {route.path for router in routers for route in router.routes}
 
     assert len(paths) > 15
     assert create_app is not None
