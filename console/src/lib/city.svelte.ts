@@ -7,6 +7,7 @@
 import { ApiError, api } from './api'
 import { LiveFeed, Sequence } from './feed'
 import { byUrgency, counts, healthOf, type Health } from './judge'
+import { rankOf } from './rows'
 import type { Alert, Device, District, Frame, LatestItem } from './types'
 import { qualityCodes } from './types'
 
@@ -191,6 +192,8 @@ export class City {
       else this.bySensor.set(item.device, [live])
       this.lastData = Math.max(this.lastData, Math.min(live.measured, Date.now()))
     }
+    for (const siblings of this.bySensor.values())
+      siblings.sort((a, b) => rankOf(a.metric) - rankOf(b.metric) || a.metric.localeCompare(b.metric))
     this.#byId.clear()
     for (const alert of alerts) this.#byId.set(alert.id, alert)
     this.#settle()

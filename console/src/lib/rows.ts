@@ -6,6 +6,12 @@ import type { Device, Priority } from './types'
 /** Metrics worth a column, most telling first; a city that has none of them shows what most of its sensors report. */
 const TELLING = ['pm25', 'noise', 'temperature', 'speed', 'flow', 'power', 'no2', 'water_pressure', 'level']
 
+/** The place of `metric` in that order; the same for all that are not in it. */
+export const rankOf = (metric: string): number => {
+  const place = TELLING.indexOf(metric)
+  return place < 0 ? TELLING.length : place
+}
+
 export interface KeyMetric {
   metric: string
   unit: string
@@ -18,12 +24,8 @@ export function keyMetrics(latest: Iterable<Pick<Live, 'metric' | 'unit'>>, limi
     if (known) known.n++
     else seen.set(metric, { unit, n: 1 })
   }
-  const rank = (metric: string): number => {
-    const place = TELLING.indexOf(metric)
-    return place < 0 ? TELLING.length : place
-  }
   return [...seen]
-    .toSorted(([a, x], [b, y]) => rank(a) - rank(b) || y.n - x.n || a.localeCompare(b))
+    .toSorted(([a, x], [b, y]) => rankOf(a) - rankOf(b) || y.n - x.n || a.localeCompare(b))
     .slice(0, limit)
     .map(([metric, { unit }]) => ({ metric, unit }))
 }

@@ -21,6 +21,9 @@ export const sayMetric = (code: string): string => tCode('metric', code, code)
 
 export const sayKind = (code: string): string => tCode('kind', code, code)
 
+/** A detector's score; far outside, its digits say nothing any more. */
+export const saySeverity = (score: number): string => (score > 99 ? '> 99' : sayNumber(score))
+
 /** Why the alert was raised; an unknown code falls back to the server's English sentence. */
 export const sayReason = (facts: Facts): string =>
   tCode('reason', facts.code, facts.text, {

@@ -176,6 +176,15 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     above.globalAlpha = before
   }
 
+  /** Where around `y` a label covers no sensor in trouble, at most `room` pixels away; `y` if nowhere. */
+  function freeOfTrouble(x: number, y: number, wide: number, tall: number, room: number): number {
+    const trouble = scene.devices.filter((d) => (scene.health.get(d.id) ?? 'ok') !== 'ok').map(place)
+    for (let away = 0; away <= Math.max(0, room); away += 12)
+      for (const middle of [y - away, y + away])
+        if (!trouble.some((xy) => xy && Math.abs(xy[0] - x) < wide / 2 + 10 && Math.abs(xy[1] - middle) < tall / 2 + 10)) return middle
+    return y
+  }
+
   function drawLabel({ district, name, detail, health, trouble }: DistrictLabel): void {
     const ring = district.outline.length ? boundsOf(district.outline) : null
     if (!ring) return
@@ -189,8 +198,9 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const lines = [measure(name, bold), tight ? 0 : measure(detail, small), trouble ? measure(trouble, loud) + 17 : 0]
     const wide = Math.max(...lines) + 12
     const tall = 24 + (tight ? 0 : 17) + (trouble ? 18 : 0)
-    plate(x - wide / 2, y - tall / 2, wide, tall, colour['map-district'])
-    const top = y - tall / 2
+    const middle = freeOfTrouble(x, y, wide, tall, (at.y(ring.south) - at.y(ring.north)) / 2 - tall / 2)
+    const top = middle - tall / 2
+    plate(x - wide / 2, top, wide, tall, colour['map-district'])
     above.textAlign = 'center'
     text(name, x, top + 17, bold, colour['map-text'])
     if (!tight) text(detail, x, top + 34, small, colour['map-muted'])
