@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-from fastapi import Depends
+from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -30,7 +30,9 @@ __all__ = [
     "City",
     "Context",
     "Ctx",
+    "DeviceId",
     "Directory",
+    "DistrictId",
     "Engineer",
     "Operator",
     "Viewer",
@@ -117,6 +119,9 @@ def _needs(role: Role) -> Callable[[HTTPConnection, Context], Principal]:
 
     return check
 
+
+DeviceId = Annotated[str | None, Query(max_length=64, description="Only of this device.")]
+DistrictId = Annotated[str | None, Query(max_length=64, description="Only of this district.")]
 
 Viewer = Annotated[Principal, Depends(_needs(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(_needs(Role.OPERATOR))]

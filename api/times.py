@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from core.clock import from_ns, to_ns
 
-__all__ = ["WIDTHS", "bucket_width", "day_number", "day_text", "iso", "parse_time"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["WIDTHS", "bucket_width", "day_number", "day_text", "iso", "iso_column", "parse_time"]
 
 SECOND = 1_000_000_000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -33,6 +39,16 @@ def iso(ns: int) -> str:
     '2026-01-01T00:00:00.123Z'
     """
     return from_ns(ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_column(ms: Sequence[int]) -> list[str]:
+    """Return `iso` of many milliseconds at once.
+
+    >>> iso_column([1_767_225_600_123])
+    ['2026-01-01T00:00:00.123Z']
+    """
+    times: list[str] = np.datetime_as_string(np.array(ms, "datetime64[ms]"), timezone="UTC").tolist()
+    return times
 
 
 def parse_time(text: str) -> int:

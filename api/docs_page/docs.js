@@ -82,7 +82,7 @@ const read = async (response) => {
   if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return response.text()
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''
-  const end = Date.now() + 5000
+  const end = Date.now() + 3000
   while (text.length < STREAM_BYTES && Date.now() < end) {
     const { value, done } = await reader.read()
     if (done) return text

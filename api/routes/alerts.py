@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from api.context import Context, Ctx, Operator, Viewer, json_response
+from api.context import Context, Ctx, DeviceId, DistrictId, Operator, Viewer, json_response
 from api.models import AlertHistory, AlertOut, AlertPage, Comment
 from api.problems import Refusal
 from api.times import iso
@@ -32,8 +32,8 @@ def list_alerts(
     _: Viewer,
     context: Ctx,
     state: Literal["active", "resolved", "all"] = "active",
-    district: str | None = None,
-    device: str | None = None,
+    district: DistrictId = None,
+    device: DeviceId = None,
     retrospective: bool | None = None,  # noqa: FBT001 - a query parameter
     limit: Annotated[int, Query(ge=1)] = 200,
     cursor: Annotated[str | None, Query(max_length=60)] = None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from api.auth import hash_device_secret, new_secret
-from api.context import Admin, Ctx, Viewer, json_response, known
+from api.context import Admin, Ctx, DistrictId, Viewer, json_response, known
 from api.models import Credential, DeviceList, DistrictList, NewDevice
 from api.times import iso
 from core.city import Device
@@ -25,7 +25,12 @@ def districts(_: Viewer, context: Ctx) -> Response:
 
 
 @router.get("/devices", operation_id="list_devices", tags=["city"], response_model=DeviceList)
-def devices(_: Viewer, context: Ctx, district: str | None = None, kind: str | None = None) -> Response:
+def devices(
+    _: Viewer,
+    context: Ctx,
+    district: DistrictId = None,
+    kind: Annotated[str | None, Query(max_length=64, description="Only of this kind.")] = None,
+) -> Response:
     """List the devices of a district or kind, with what they last said about being there."""
     city = context.directory.city()
     known(city, district=district)

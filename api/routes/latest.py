@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 
-from api.context import City, Context, Ctx, Viewer, json_response, known
+from api.context import City, Context, Ctx, DeviceId, DistrictId, Viewer, json_response, known
 from api.hub import Row, Snapshot
 from api.models import FeatureCollection, Latest
-from api.times import iso
+from api.times import iso, iso_column
 from core.city import Series
 from core.metrics import metric
 from core.quality import Flag
@@ -32,10 +32,10 @@ GEOJSON = "application/geo+json"
 async def latest(
     _: Viewer,
     context: Ctx,
-    device: str | None = None,
-    district: str | None = None,
+    device: DeviceId = None,
+    district: DistrictId = None,
     format: Literal["json", "geojson"] | None = None,  # noqa: A002 - the contract's name
-    accept: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Return the newest reading of every series by measured time, with the live frame that it is as of."""
     geojson = format == "geojson" or (format is None and GEOJSON in accept)
@@ -44,23 +44,22 @@ async def latest(
     return await to_thread.run_sync(write, context, snapshot, device, district)
 
 
-def _rows(city: City, snapshot: Snapshot, device: str | None, district: str | None) -> Iterator[tuple[Series, Row]]:
+def _readings(
+    city: City, snapshot: Snapshot, device: str | None, district: str | None
+) -> Iterator[tuple[Series, dict[str, Any]]]:
+    """Yield the series asked for with their newest readings; those of removed devices only when named."""
     known(city, device=device, district=district)
+    wanted: list[tuple[Series, Row]] = []
     for number, row in snapshot.rows.items():
         series = city.series.get(number)
-        if series is None or (device is not None and series.device != device):
+        if series is None or series.device != (device or series.device):
             continue
-        if district is None or series.district == district:
-            yield series, row
-
-
-def _reading(row: Row) -> dict[str, Any]:
-    return {
-        "value": row.value,
-        "measured": iso(row.measured * 1_000_000),
-        "quality": Flag(row.quality).codes if row.quality else (),
-        "severity": row.severity,
-    }
+        if series.district == (district or series.district) and (device or series.device in city.devices):
+            wanted.append((series, row))
+    times = iso_column([row.measured for _, row in wanted])
+    for (series, row), measured in zip(wanted, times, strict=True):
+        quality = Flag(row.quality).codes if row.quality else ()
+        yield series, {"value": row.value, "measured": measured, "quality": quality, "severity": row.severity}
 
 
 def _items(context: Context, snapshot: Snapshot, device: str | None, district: str | None) -> Response:
@@ -71,9 +70,9 @@ def _items(context: Context, snapshot: Snapshot, device: str | None, district: s
             "metric": series.metric,
             "district": series.district,
             "unit": metric(series.metric).unit,
-            **_reading(row),
+            **reading,
         }
-        for series, row in _rows(context.directory.city(), snapshot, device, district)
+        for series, reading in _readings(context.directory.city(), snapshot, device, district)
     ]
     return json_response({"epoch": snapshot.epoch, "n": snapshot.n, "items": items})
 
@@ -82,9 +81,9 @@ def _features(context: Context, snapshot: Snapshot, device: str | None, district
     city = context.directory.city()
     statuses = context.ports.ledger.statuses()
     readings: dict[str, dict[str, Any]] = {}
-    for series, row in _rows(city, snapshot, device, district):
-        reading = {"series": series.id, "unit": metric(series.metric).unit, **_reading(row)}
-        readings.setdefault(series.device, {})[series.metric] = reading
+    for series, reading in _readings(city, snapshot, device, district):
+        facts = {"series": series.id, "unit": metric(series.metric).unit, **reading}
+        readings.setdefault(series.device, {})[series.metric] = facts
     features = []
     for place in city.devices.values():
         if place.lat is None or place.lon is None or (device is not None and place.id != device):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from api.context import Ctx, Engineer, Viewer, json_response
+from api.context import Ctx, DeviceId, Engineer, Viewer, json_response
 from api.models import LedgerOut, QuarantineList
 from api.problems import Refusal
 from api.times import day_number, day_text, iso
@@ -25,7 +25,7 @@ _COUNTS = ("received", "accepted", "duplicate", "late", "quarantined", "refused"
 
 @router.get("/ledger", operation_id="get_ledger", response_model=LedgerOut)
 def ledger(
-    _: Viewer, context: Ctx, device: str | None = None, start: date | None = None, end: date | None = None
+    _: Viewer, context: Ctx, device: DeviceId = None, start: date | None = None, end: date | None = None
 ) -> Response:
     """Return what became of every message, per device and day of receipt (UTC); both days are included.
 

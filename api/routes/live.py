@@ -99,7 +99,11 @@ async def _quietly(job: Coroutine[Any, Any, None]) -> None:
 async def events(
     _: Viewer, request: Request, context: Ctx, last_event_id: Annotated[str | None, Header(max_length=200)] = None
 ) -> StreamingResponse:
-    """Send live frames as server-sent events; `Last-Event-ID` resumes while the frames are still kept."""
+    """Send live frames as server-sent events; `Last-Event-ID` resumes while the frames are still kept.
+
+    The same frames go out as text over the WebSocket `/api/v1/live`. The first one after connecting is a hello: epoch
+    and number, no rows. A number that does not follow the last one means: fetch `/latest` and `/alerts` again.
+    """
     client = context.hub.add("sse", last_event_id)
 
     async def body() -> AsyncIterator[bytes]:

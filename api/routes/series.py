@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 from numpy.typing import NDArray
 
-from api.context import Ctx, Viewer, json_response, known
+from api.context import Ctx, DeviceId, DistrictId, Viewer, json_response, known
 from api.models import Readings, SeriesList
 from api.problems import Refusal
 from api.times import bucket_width, iso, parse_time
@@ -31,9 +31,9 @@ Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an e
 def list_series(
     _: Viewer,
     context: Ctx,
-    device: str | None = None,
-    district: str | None = None,
-    metric: str | None = None,
+    device: DeviceId = None,
+    district: DistrictId = None,
+    metric: Annotated[str | None, Query(max_length=64, description="Only of this metric.")] = None,
 ) -> Response:
     """List the series of a device, district or metric."""
     city = context.directory.city()

@@ -19,8 +19,9 @@ NAMES = ("device", "district", "kind", "metric", "format", "start", "end", "poin
 PATHS = ("/api/v1/devices", "/api/v1/latest", "/api/v1/series", "/api/v1/series/0/readings", "/api/v1/alerts",
          "/api/v1/ledger", "/api/v1/quarantine", "/api/v1/alerts/x", "/api/v1/districts")  # fmt: skip
 MEANT = st.sampled_from(
-    ["air-1", "north", "mean", "none", "2026-01-01", "2025-12-31T00:00:00Z", "0", "-1", "5000", "9" * 25, "1e400", "nan",
-     "true", "all", "geojson", "2026-01-01T00:00:00+99:99", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "%"]
+    ["air-1", "north", "mean", "none", "2026-01-01", "2025-12-31T00:00:00Z", "0", "-1", "5000", "9" * 25, "1e400",
+     "nan", "true", "all", "geojson", "2026-01-01T00:00:00+99:99", "0001-01-01T00:00:00Z",
+     "9999-12-31T23:59:59-23:59", "%"]
 )  # fmt: skip
 QUERY = st.lists(st.tuples(st.sampled_from(NAMES), MEANT | st.text(max_size=30)), max_size=5)
 

@@ -108,6 +108,16 @@ async def test_latest_as_geojson_has_a_point_per_device_with_a_place(
     assert body["features"][0]["properties"]["readings"]["pm25"]["value"] == world.store.batch.value[-1]
 
 
+async def test_a_removed_device_leaves_latest_but_can_be_asked_for(world: World) -> None:
+    await world.remade_hub()
+    world.city.remove_device("air-1")
+    async with world.client() as client:
+        all_of_them = (await client.get("/api/v1/latest")).json()["items"]
+        named = (await client.get("/api/v1/latest?device=air-1")).json()["items"]
+
+    assert ([item["device"] for item in all_of_them], [item["device"] for item in named]) == ([], ["air-1"])
+
+
 async def test_a_new_series_shows_as_soon_as_the_registry_knows_it(world: World, running: httpx.AsyncClient) -> None:
     await until(running, "/api/v1/series", lambda body: len(body["items"]) == 3)
     world.city._series.append(Series(2, "air-1", "o3", "north"))
