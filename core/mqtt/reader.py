@@ -88,7 +88,7 @@ class Reader:
                     body += 1
                     size |= (byte & 127) << shift
                     shift += 7
-                    if shift > 28 and byte > 127:
+                    if shift > 21 and byte > 127:
                         raise bad("remaining length: more than four bytes")
                 if byte > 127:
                     break  # the length itself is unfinished
