@@ -37,12 +37,15 @@ def parse_secret(secret: str) -> bytes:
     Raises:
         SettingsError: another form, or not 24 to 64 bytes (Standard Webhooks 1.0). The text never shows the secret.
     """
+    wrong = SettingsError("notify.webhook_secret", "'whsec_' and base64 of 24 to 64 bytes expected")
+    if not secret.startswith(_PREFIX):
+        raise wrong
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError) as error:
         raise SettingsError("notify.webhook_secret", "not base64 after 'whsec_'") from error
-    if not secret.startswith(_PREFIX) or not 24 <= len(key) <= 64:
-        raise SettingsError("notify.webhook_secret", "'whsec_' and base64 of 24 to 64 bytes expected")
+    if not 24 <= len(key) <= 64:
+        raise wrong
     return key
 
 
