@@ -24,9 +24,9 @@ class Thresholds(BaseModel):
 
 
 class NoveltySettings(BaseModel):
-    """Settings of the novelty bank. Rates are per reading; where readings come faster than `reference_seconds`,.
+    """Settings of the novelty bank.
 
-    slow rates are scaled down by elapsed time.
+    Rates are per reading; where readings come faster than `reference_seconds`, slow rates shrink with elapsed time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import processors.detectors
 from core.errors import MalformedPayload
 from processors.detectors.contract import Reason, Scores
 from processors.detectors.exact import ln
@@ -196,6 +197,14 @@ def test_a_fault_after_the_change_of_rhythm_is_found_at_once(after: int, length:
     assert scores.severity[1440 + after] >= 2
 
 
+def test_readings_that_fall_back_to_the_slow_rhythm_raise_no_storm_either() -> None:
+    seconds = np.concatenate([np.arange(3 * 17_280) * 5, 3 * 86_400 + np.arange(600) * 300])
+
+    scores = one(NoveltyBank(), seconds, day_wave(seconds, 6))
+
+    assert np.count_nonzero(scores.severity[3 * 17_280 :] >= 2) <= 2
+
+
 def test_a_stuck_sensor_is_found_after_the_change_of_rhythm() -> None:
     seconds, value = past_then_live(5, 2000)
     value[1440 + 1000 : 1440 + 1200] = value[1440 + 1000]
@@ -217,6 +226,18 @@ def test_snapshots_that_are_damaged_or_of_another_version_raise_the_one_document
             NoveltyBank.from_bytes(data[:end])
     with pytest.raises(MalformedPayload, match="novelty state version 9"):
         NoveltyBank.from_bytes(data.replace(b"\xa7version\x01", b"\xa7version\x09"))
+
+
+def test_what_the_room_offers() -> None:
+    assert processors.detectors.__all__ == [
+        "Detector",
+        "LivenessSettings",
+        "NoveltyBank",
+        "NoveltySettings",
+        "QualitySettings",
+        "Reason",
+        "Scores",
+    ]
 
 
 def test_settings_travel_with_the_state() -> None:
