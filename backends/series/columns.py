@@ -137,7 +137,9 @@ def concat(layout: Layout, pieces: Iterable[Columns]) -> Columns:
 
 
 def take(columns: Columns, rows: NDArray[Any] | slice) -> Columns:
-    """Return the rows that *rows* (indices, mask or slice) selects."""
+    """Return the rows that *rows* (indices, mask or slice) selects; if a mask selects all, the columns themselves."""
+    if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
+        return columns
     return {name: column[rows] for name, column in columns.items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import structlog
@@ -49,26 +50,26 @@ class HotRows:
         """Return all rows of batches above *through*, in the order of writing."""
         self._trim(through)
         held = sum(chunk.ends[-1] for chunk in self._chunks)
-        ids: list[int] = []
-        ends: list[int] = []
-        fresh: list[Columns] = []
+        fresh: list[tuple[int, Columns]] = []
         beyond: list[Columns] = []
-        total = 0
+        waiting = 0
         for batch, data in db.execute(
             "SELECT id, data FROM batch WHERE id > ? AND kind = ? ORDER BY id",
             (max(self._seen, through), self._layout.kind),
         ):
             rows = self._unpack(batch, data)
-            total += len(rows["series"])
-            if held + total > self._limit:
+            n = len(rows["series"])
+            if beyond or held + n > self._limit:
                 beyond.append(rows)
                 continue
             self._seen = batch
-            fresh.append(rows)
-            ids.append(batch)
-            ends.append(total)
-        if fresh:
-            self._append(_Chunk(tuple(ids), tuple(ends), concat(self._layout, fresh)))
+            fresh.append((batch, rows))
+            held += n
+            waiting += n
+            if waiting >= _CHUNK:
+                self._append(fresh)
+                fresh, waiting = [], 0
+        self._append(fresh)
         return [chunk.rows for chunk in self._chunks] + ([concat(self._layout, beyond)] if beyond else [])
 
     def _unpack(self, batch: int, data: bytes) -> Columns:
@@ -78,16 +79,17 @@ class HotRows:
             log.error("series journal batch unreadable", batch=batch, error=str(error))  # noqa: TRY400 - no trace
             return empty(self._layout)
 
-    def _append(self, chunk: _Chunk) -> None:
+    def _append(self, batches: list[tuple[int, Columns]]) -> None:
+        if not batches:
+            return
+        ids = tuple(batch for batch, _ in batches)
+        pieces = [rows for _, rows in batches]
+        ends = tuple(accumulate(len(rows["series"]) for rows in pieces))
         if self._chunks and self._chunks[-1].ends[-1] < _CHUNK:
             last = self._chunks.pop()
-            shift = last.ends[-1]
-            chunk = _Chunk(
-                last.ids + chunk.ids,
-                last.ends + tuple(end + shift for end in chunk.ends),
-                concat(self._layout, [last.rows, chunk.rows]),
-            )
-        self._chunks.append(chunk)
+            ids, pieces = last.ids + ids, [last.rows, *pieces]
+            ends = last.ends + tuple(end + last.ends[-1] for end in ends)
+        self._chunks.append(_Chunk(ids, ends, concat(self._layout, pieces)))
 
     def _trim(self, through: int) -> None:
         self._chunks = [chunk for chunk in self._chunks if chunk.ids[-1] > through]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import structlog
 
+from backends.series.columns import concat
 from core.errors import Unavailable, UrbanpulseError
 
 if TYPE_CHECKING:
@@ -109,17 +110,14 @@ class Parquet:
         where: str,
         args: Sequence[object],
         *,
-        names: Sequence[str] = (),
         strict: bool = False,
     ) -> Columns:
         """Return the rows of *paths* that match, file after file in the order given; errors as `query`."""
-        types = {name: dtype for name, dtype in layout.columns if not names or name in names}
-        found = self.query(f"SELECT {', '.join(types)} FROM read_parquet(?) WHERE {where}", paths, args, strict=strict)  # noqa: S608
-        pieces = [piece for piece in found if piece]
-        return {
-            name: np.concatenate([np.asarray(piece[name], dtype) for piece in pieces]) if pieces else np.empty(0, dtype)
-            for name, dtype in types.items()
-        }
+        sql = f"SELECT {', '.join(layout.names)} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - our own words
+        found = self.query(sql, paths, args, strict=strict)
+        return concat(
+            layout, [{name: np.asarray(piece[name], dtype) for name, dtype in layout.columns} for piece in found]
+        )
 
     def query(self, sql: str, paths: Sequence[str], args: Sequence[object], *, strict: bool = False) -> list[Columns]:
         """Return what *sql* (its first parameter is the list of files) finds, in one piece, or per file if one is bad.

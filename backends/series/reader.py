@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedSeriesReader"]
 
 _DAYS_AT_ONCE = 16  # 16 days at one reading a second are 1.4 M rows of 18 bytes
+_FOLD_ROWS = 100_000
 _FIRST_DAY = -(1 << 63) // DAY + 1
 _KEYS = Layout(READINGS.kind, READINGS.name, READINGS.columns[:2])
 T = TypeVar("T")
@@ -280,14 +281,16 @@ class EmbeddedSeriesReader:
             self._fold(unpack(READINGS, db.execute("SELECT data FROM summary").fetchone()[0]))
             self._newest_through = through
         waiting: list[Columns] = []
+        rows = 0
         for batch, data in db.execute(
             "SELECT id, data FROM batch WHERE id > ? AND kind = ? ORDER BY id", (self._newest_through, READINGS.kind)
         ):
             waiting.append(unpack(READINGS, data))
+            rows += len(waiting[-1]["series"])
             self._newest_through = batch
-            if len(waiting) == 1000:
+            if rows > _FOLD_ROWS:
                 self._fold(*waiting)
-                waiting.clear()
+                waiting, rows = [], 0
         self._fold(*waiting)
 
     def _fold(self, *pieces: Columns) -> None:

@@ -60,13 +60,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A file that is written but does not count yet."""
+    """A file that is written but does not count yet. It keeps no rows: a day may be many times the memory."""
 
     layout: Layout
     day: int
     level: int
     path: str
-    rows: Columns
+    first: int
+    last: int
+    lo: int
+    hi: int
+    n: int
     bytes: int
 
 
@@ -149,12 +153,12 @@ class Upkeep:
             for layout in (READINGS, BANDS):
                 rows = keep_last(layout, concat(layout, blobs.pop(layout.kind)))
                 floor = self._floor(layout)
+                rows = take(rows, rows[layout.time] // DAY >= floor)
                 days = rows[layout.time] // DAY
                 if layout is READINGS:
-                    fresh = newest(take(rows, days >= floor))
                     old = take(summary, summary["measured"] // DAY >= floor)
-                    summary = newest(keep_last(READINGS, concat(READINGS, [old, fresh])))
-                for day in np.unique(days[days >= floor]).tolist():
+                    summary = newest(keep_last(READINGS, concat(READINGS, [old, newest(rows)])))
+                for day in np.unique(days).tolist():
                     path = f"parts/{day}/{layout.name}-{after + 1}-{through}.parquet"
                     drafts.append(self._draft(files, layout, day, 0, path, take(rows, days == day)))
             with transaction(self._db):
@@ -209,8 +213,9 @@ class Upkeep:
         drafts: list[tuple[_Draft, _Draft | None]] = []
         try:
             for i, (first, last) in enumerate(_slices(series, counts, self._settings.slice_rows)):
-                rows = files.read(layout, paths, "series BETWEEN ? AND ?", [first, last], strict=True)
-                rows = keep_last(layout, rows)
+                rows = keep_last(
+                    layout, files.read(layout, paths, "series BETWEEN ? AND ?", [first, last], strict=True)
+                )
                 stem = f"merged-{sources[-1].id}-{i}.parquet"
                 draft = self._draft(files, layout, day, 1, f"parts/{day}/{layout.name}-{stem}", rows)
                 coarse = None
@@ -275,14 +280,16 @@ class Upkeep:
     # -- the catalog of parts
 
     def _draft(self, files: Parquet, layout: Layout, day: int, level: int, path: str, rows: Columns) -> _Draft:
-        return _Draft(layout, day, level, path, rows, files.write(path, layout, rows))
+        size = files.write(path, layout, rows)
+        series, time = rows["series"], rows[layout.time]
+        span = (int(series[0]), int(series[-1]), int(time.min()), int(time.max()))
+        return _Draft(layout, day, level, path, *span, len(series), size)
 
     def _discard(self, drafts: Sequence[_Draft]) -> None:
         for draft in drafts:
             (self._folder / draft.path).unlink(missing_ok=True)
 
     def _publish(self, draft: _Draft, now_ns: int, parent: int | None = None) -> int:
-        series, time = draft.rows["series"], draft.rows[draft.layout.time]
         cursor = self._db.execute(
             "INSERT INTO part (kind, day, level, path, first, last, lo, hi, n, bytes, sealed_at, parent)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -291,11 +298,11 @@ class Upkeep:
                 draft.day,
                 draft.level,
                 draft.path,
-                int(series[0]),
-                int(series[-1]),
-                int(time.min()),
-                int(time.max()),
-                len(series),
+                draft.first,
+                draft.last,
+                draft.lo,
+                draft.hi,
+                draft.n,
                 draft.bytes,
                 now_ns,
                 parent,
