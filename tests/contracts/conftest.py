@@ -58,7 +58,8 @@ def processes(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
     """Return a function that runs a Python program in several processes at once and returns what each printed."""
 
     def run(program: str, *arguments: str, n: int = 2) -> list[str]:
-        environment = {**os.environ, "PYTHONPATH": str(request.config.rootpath)}
+        folders = [str(request.config.rootpath), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
         children = [
             subprocess.Popen(
                 [sys.executable, "-c", program, *arguments, str(number)],
