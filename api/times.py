@@ -28,8 +28,8 @@ WIDTHS = (
 _LATEST = 7_258_118_400 * SECOND  # 2200-01-01: well inside int64 nanoseconds
 _UNITS = ((11, SECOND), (14, 1_000_000), (17, 1000), (20, 1))  # digits of an epoch tell its unit
 _EPOCH = date(1970, 1, 1)
-_NUMBER = re.compile(r"\d{1,20}(\.\d{1,9})?")
-_LOST_PLUS = re.compile(r"(T[\d:.]+) (\d\d:\d\d)$")
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,9})?", re.ASCII)
+_LOST_PLUS = re.compile(r"(T[\d:.]+) (\d\d:\d\d)$", re.ASCII)
 
 
 def iso(ns: int) -> str:

@@ -20,8 +20,8 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 
-_CURSOR = re.compile(r"(\d{1,19})\.([0-9a-f-]{36})")
-_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+_CURSOR = re.compile(r"(\d{1,19})\.([0-9a-f-]{36})", re.ASCII)
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 
 Id = Annotated[str, Path(max_length=64)]
 IfMatch = Annotated[str | None, Header(max_length=40, description='The version acted on, as in `"3"`.')]
