@@ -203,6 +203,26 @@ def test_the_chart_of_an_alert_is_one_click_away_and_shows_its_metric(
     expect(page.get_by_role("img", name=re.compile("NO₂, 1 hour.*1 alert in this time"))).to_be_visible()
 
 
+def test_live_values_extend_the_chart_without_asking_for_it_again(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/readings" in request.url else None)
+    page.get_by_role("searchbox").fill("air-101")
+    page.get_by_role("button", name="Bagtyyarlyk air 1").click()
+    expect(page.locator(".summary")).to_contain_text("PM2.5, 1 hour")
+    before = int(page.locator(".plot").get_attribute("data-points") or 0)
+
+    for k in range(5):
+        city.measure({city.of("air-101", "pm25").id: 300.0 + k})
+        expect(page.locator("[data-value=pm25]")).to_contain_text(str(300 + k))
+
+    expect(page.locator(".plot")).to_have_attribute("data-points", str(before + 5))
+    expect(page.locator(".summary")).to_contain_text(re.compile(r"to 304\sµg/m³; latest 304"))
+    assert len(asked) == 1
+
+
 def test_choosing_a_district_filters_sensors_and_alerts(open_page: Callable[..., Page], city: FakeCity) -> None:
     city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
     city.raise_alert("air-301", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
