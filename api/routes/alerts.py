@@ -156,7 +156,7 @@ def _version(if_match: str | None) -> int | None:
 def _cursor(cursor: str | None) -> tuple[int | None, str]:
     if cursor is None:
         return None, ""
-    if match := _CURSOR.fullmatch(cursor):
+    if (match := _CURSOR.fullmatch(cursor)) and int(match[1]) < 2**63:
         return int(match[1]), match[2]
     raise Refusal(
         422, "invalid", "cursor: not one of ours", errors=[{"field": "cursor", "reason": "not a next_cursor"}]

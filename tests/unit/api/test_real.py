@@ -146,6 +146,8 @@ async def test_alerts_of_one_instant_are_paged(client: tuple[World, httpx.AsyncC
         found += [alert["id"] for alert in body["items"]]
         cursor = f"&cursor={body['next_cursor']}"
 
+    far = await client[1].get(f"/api/v1/alerts?cursor={2**63}.{events[0].alert}")
+    assert far.status_code == 422
     assert sorted(found) == sorted(event.alert for event in events)
     assert body["next_cursor"] is None
 
