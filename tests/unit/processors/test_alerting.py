@@ -1,0 +1,319 @@
+"""Findings become few alerts: delays, hysteresis, cool-down, folding, lateness and limits, as tables of a day."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.alerts import fold
+from core.batch import ReadingBatch
+from core.city import Series
+from core.entry import LogEntry
+from core.quality import Flag
+from processors.alerting.rules import parse_rules
+from processors.detectors.contract import Reason, Scores
+from processors.liveness import Back, Gap
+from processors.pipeline import Pipeline
+from processors.settings import ProcessorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.alerts import AlertEvent
+
+START = 1_767_225_600_000_000_000
+MINUTE = 60_000_000_000
+LIMIT = '[[rule]]\nname = "high"\nmetric = "pm25"\nabove = 50\nclear = 40\nfor = "2m"\nclear_for = "2m"\n'
+WORSE = '[[rule]]\nname = "worse"\nmetric = "pm25"\nabove = 100\nclear_for = "0s"\npriority = "high"\n'
+NOVELTY = '[[finding]]\nkind = "novelty"\nseverity = 2\nclear_for = "1m"\nclear_readings = 2\n'
+FLAT = '[[finding]]\nkind = "flat"\nclear_for = "0s"\n'
+RANGE = '[[finding]]\nkind = "range"\nclear_for = "0s"\n'
+GAP = '[[finding]]\nkind = "gap"\n'
+
+
+class _Script:
+    """Parts that say what the test tells them: severities by value, gaps by time."""
+
+    def __init__(self) -> None:
+        self.severity: dict[float, tuple[float, float, Reason]] = {}
+        self.found: dict[int, list[Gap | Back]] = {}
+
+    def learn(self, series: Series) -> None: ...
+
+    def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
+        del heard
+        scores = Scores.nothing(len(batch))
+        for row, value in enumerate(batch.value.tolist()):
+            if value in self.severity:
+                scores.severity[row], scores.raw[row], scores.reason[row] = self.severity[value]
+        return batch, scores
+
+    def tick(self, now: int) -> Sequence[Gap | Back]:
+        return self.found.pop((now - START) // MINUTE, [])
+
+    def to_bytes(self) -> list[bytes]:
+        return []
+
+    def restore(self, data: list[bytes]) -> None: ...
+
+
+class _City:
+    """One pipeline; each call is one minute in which some series speak."""
+
+    def __init__(self, rules: str, **settings: float) -> None:
+        self.script = _Script()
+        self._pipeline = Pipeline(
+            parts=self.script,
+            book=parse_rules(rules, "test"),
+            settings=ProcessorSettings.model_validate({"alert_cooldown_seconds": 600, **settings}),
+            lookup=lambda i: Series(i, f"device-{i // 10}", "pm25", "north"),
+        )
+        self._minute = 0
+        self.events: list[AlertEvent] = []
+
+    @property
+    def life(self) -> object:
+        return self._pipeline.life
+
+    def minute(self, values: dict[int, float], *, flag: int = 0, back: int = 0) -> list[str]:
+        at = START + self._minute * MINUTE
+        n = len(values)
+        batch = ReadingBatch.of(
+            list(values), [at - back * MINUTE] * n, list(values.values()), received=[at] * n,
+            quality=np.full(n, flag, np.uint16),
+        )  # fmt: skip
+        self._minute += 1
+        effects = self._pipeline.process([(self._minute, LogEntry(at, batch))])
+        self.events += effects.events
+        return [event.kind.value for event in effects.events]
+
+    def values(self, *values: float, series: int = 0) -> list[list[str]]:
+        return [self.minute({series: value}) for value in values]
+
+    @property
+    def refused(self) -> int:
+        return self._pipeline.life.refused
+
+
+def _raised(city: _City) -> list[tuple[str, str, int]]:
+    return [
+        (e.evidence.rule, e.evidence.code, e.evidence.series) for e in city.events if e.kind == "raised" and e.evidence
+    ]
+
+
+R, C, W = ["raised"], ["cleared"], ["worsened"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([60, 60, 60], [[], [], R], id="opens when it held for two minutes"),
+        pytest.param([60, 60, 30, 60, 60, 60], [[], [], [], [], [], R], id="starts over when it stopped holding"),
+        pytest.param([60, 45, 60], [[], [], R], id="between clear and limit it still holds"),
+        pytest.param([60, 60, 45], [[], [], []], id="but does not open there"),
+        pytest.param([50, 50, 50, 50], [[], [], [], []], id="the limit itself is not beyond it"),
+        pytest.param([60, 60, 60, 30, 30, 30], [[], [], R, [], [], C], id="clears when it was gone for two minutes"),
+        pytest.param(
+            [60, 60, 60, 30, 45, 30, 30, 30], [[], [], R, [], [], [], [], C], id="hysteresis starts clearing over"
+        ),
+        pytest.param(
+            [60, 60, 60, 89, 90, 134, 135, 203, 400],
+            [[], [], R, [], W, [], W, W, []],
+            id="tells that it got worse, three times",
+        ),
+    ],
+)
+def test_a_limit(values: list[float], expected: list[list[str]]) -> None:
+    assert expected == _City(LIMIT).values(*values)
+
+
+def test_the_evidence_of_a_limit() -> None:
+    city = _City(LIMIT)
+
+    city.values(60, 61, 62)
+
+    event = city.events[0]
+    evidence = event.evidence
+    assert evidence is not None
+    assert (evidence.code, evidence.value, evidence.limit, evidence.duration_seconds) == (
+        "threshold.above",
+        62,
+        50,
+        120,
+    )
+    assert (evidence.device, evidence.metric, evidence.unit, evidence.district) == (
+        "device-0",
+        "pm25",
+        "µg/m³",
+        "north",
+    )
+    assert (event.at, evidence.measured) == (START + 2 * MINUTE, START + 2 * MINUTE)
+    assert not evidence.retrospective
+
+
+def test_what_comes_back_within_the_cool_down_opens_only_after_it() -> None:
+    city = _City(LIMIT)
+    city.values(60, 60, 60, 30, 30, 30)
+
+    kinds = city.values(*[60] * 12)
+
+    assert kinds == [[]] * 9 + [R] + [[]] * 2  # cleared in minute 5, so minute 15 at the earliest
+    assert len({event.alert for event in city.events}) == 2
+
+
+def test_what_flaps_opens_at_most_once_per_cool_down() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"'))
+
+    city.values(*[60, 30] * 60)
+
+    times = [event.at for event in city.events if event.kind == "raised"]
+    assert len(times) == 10  # every twelve minutes: cleared in the odd minute, over in the even one
+    assert min(np.diff(times)) >= 600e9
+
+
+def test_a_higher_limit_tells_again_and_a_lower_one_does_not() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"') + WORSE)
+
+    city.values(60, 120)  # the higher one opens second: news
+    both = _City(WORSE + LIMIT.replace('"2m"', '"0s"'))
+    both.values(120, 120)  # the higher one opens first: the lower one adds nothing
+
+    assert [rule for rule, _, _ in _raised(city)] == ["high", "worse"]
+    assert [rule for rule, _, _ in _raised(both)] == ["worse"]
+
+    both.values(60)  # the higher one clears, and the lower one still holds
+
+    assert [rule for rule, _, _ in _raised(both)] == ["worse", "high"]
+
+
+def test_novelty_opens_at_its_severity_and_clears_when_the_raw_score_is_calm() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {1: (1.9, 1.9, Reason.SEASON), 2: (2.0, 2.0, Reason.SEASON), 3: (0, 1.0, Reason.SEASON)}
+
+    kinds = city.values(1, 2, 3, 3, 9, 3, 9, 9)
+
+    assert kinds == [[], R, [], [], [], [], [], C]
+    assert _raised(city) == [("novelty", "novelty.season", 0)]
+    assert city.events[0].evidence is not None
+    assert city.events[0].evidence.severity == 2.0
+
+
+def test_novelty_on_a_series_with_an_open_limit_adds_nothing() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"') + NOVELTY)
+    city.script.severity = {70: (5, 5, Reason.RANGE)}
+
+    city.values(60, 70, 70)
+
+    assert [rule for rule, _, _ in _raised(city)] == ["high"]
+
+
+def test_novelty_on_several_series_of_a_device_is_one_alert() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {2: (5, 5, Reason.JUMP)}
+
+    city.minute({0: 2, 1: 2, 2: 2, 10: 2})
+
+    assert [series for _, _, series in _raised(city)] == [0, 10]
+
+
+def test_flat_and_novelty_of_reason_flat_are_one() -> None:
+    city = _City(NOVELTY + FLAT)
+    city.script.severity = {2: (5, 5, Reason.FLAT)}
+
+    city.values(2)
+    city.minute({0: 2}, flag=Flag.FLAT)
+    calm = city.values(9)
+
+    assert _raised(city) == [("flat", "flat", 0)]
+    assert calm == [C]
+
+
+def test_a_value_that_cannot_be_is_evidence_for_nothing_else() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"') + NOVELTY + RANGE)
+    city.script.severity = {5000: (9, 9, Reason.RANGE)}
+
+    city.minute({0: 5000}, flag=Flag.RANGE)
+
+    assert _raised(city) == [("range", "range", 0)]
+
+
+def test_late_readings_open_and_clear_in_event_time_beside_the_live_ones() -> None:
+    city = _City(LIMIT)
+    for value in (60, 60, 60):
+        city.minute({0: value}, flag=Flag.LATE, back=600)
+    kinds = [city.minute({0: value}) for value in (60, 60, 60)]
+
+    late, live = [event for event in city.events if event.kind == "raised"]
+
+    assert kinds == [[], C, R]  # the late one ends with its burst; the live one has its own delay
+    assert late.evidence is not None
+    assert live.evidence is not None
+    assert (late.evidence.retrospective, live.evidence.retrospective) == (True, False)
+    assert late.at == START + (2 - 600) * MINUTE
+    assert late.recorded == START + 2 * MINUTE
+    assert late.alert != live.alert
+
+
+def test_a_late_alert_ends_when_its_burst_is_over() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"'))
+    city.minute({0: 60}, flag=Flag.LATE, back=600)
+
+    kinds = [city.minute({10: 1}) for _ in range(3)]
+
+    assert kinds == [[], C, []]
+    assert city.events[-1].at == START - 600 * MINUTE
+
+
+def test_silence_is_one_alert_per_device() -> None:
+    city = _City(GAP)
+    city.script.found = {
+        2: [Gap("device-0", 0, START, MINUTE)],
+        3: [Gap("device-0", 1, START, MINUTE), Gap("device-1", -1, START + MINUTE, MINUTE)],
+        5: [Back("device-0", 0, START), Back("device-1", -1, START)],
+        7: [Back("device-0", 1, START)],
+    }
+
+    kinds = [city.minute({0: 1, 1: 1, 10: 1}) for _ in range(8)]
+
+    assert kinds == [[], [], R, R, [], C, [], C]
+    gaps = [event.evidence for event in city.events if event.evidence]
+    assert [(e.device, e.metric, e.duration_seconds) for e in gaps] == [
+        ("device-0", "pm25", 120),
+        ("device-1", "", 120),
+    ]
+
+
+def test_a_silence_that_returns_within_the_cool_down_opens_after_it() -> None:
+    city = _City(GAP)
+    gap: list[Gap | Back] = [Gap("device-0", -1, START, MINUTE)]
+    city.script.found = {1: gap, 2: [Back("device-0", -1, START)], 4: gap}
+
+    kinds = [city.minute({0: 1}) for _ in range(15)]
+
+    assert [k for k, kind in enumerate(kinds) if kind] == [1, 2, 12]
+
+
+def test_too_many_alerts_are_counted_not_followed() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"'), alert_machines=3)
+
+    city.minute({10 * k: 60 for k in range(3)})
+    assert city.refused == 0
+    city.minute({10 * k: 60 for k in range(4)})
+
+    assert len(_raised(city)) == 3
+    assert city.refused == 1
+
+
+def test_every_story_folds_into_an_alert() -> None:
+    """The journal must be able to fold whatever the machines write."""
+    city = _City(LIMIT + WORSE + NOVELTY)
+    rng = np.random.default_rng(4)
+    city.script.severity = {200: (4, 4, Reason.JUMP)}
+    city.values(*rng.choice([30, 45, 60, 120, 200], 2000).tolist())
+
+    for alert in {event.alert for event in city.events}:
+        fold([event for event in city.events if event.alert == alert])
+
+    assert len({event.id for event in city.events}) == len(city.events) > 50
