@@ -30,6 +30,13 @@ describe('the columns of the chart', () => {
   })
 })
 
+test('a rare past and a frequent present are one unbroken line', () => {
+  const rare = [0, 300, 600, 900].map((s) => s * 1000)
+  const often = Array.from({ length: 20 }, (_, i) => (1200 + 5 * i) * 1000)
+  const t = [...rare, ...often]
+  expect(chartColumns(readings(t, t.map(() => 1)), 0, 2_000_000).value).not.toContain(null)
+})
+
 describe('the summary', () => {
   test('counts what is outside the band of its own hour', () => {
     expect(summary(readings([10, 20, HOUR + 10], [10, 13, 99], [0]))).toEqual({

@@ -16,7 +16,10 @@ export interface ChartColumns {
 }
 
 const HOUR_MS = 3_600_000
-/** A pause of more than this many usual intervals is a hole. */
+/**
+ * A pause of more than this many intervals is a hole: of the usual one and of those beside it, because a series may
+ * report rarely in its past and often now.
+ */
 const HOLE = 5
 
 /** The usual distance of `t` (ms): their median, or an hour if there are fewer than two. */
@@ -43,11 +46,12 @@ export function chartColumns(readings: Pick<Readings, 'columns' | 'band'>, start
     return found
   }
   const { columns, band } = readings
-  const hole = HOLE * usualStep(columns.t)
+  const usual = usualStep(columns.t)
+  const steps = columns.t.slice(1).map((at, i) => at - (columns.t[i] as number))
   columns.t.forEach((at, i) => {
-    const next = columns.t[i + 1]
     Object.assign(row(at), { value: columns.value[i], low: columns.low[i], high: columns.high[i] })
-    if (next !== undefined && next - at > hole) Object.assign(row(at + 1), { value: null, low: null, high: null })
+    const [before, step, after] = [steps[i - 1] ?? 0, steps[i] ?? 0, steps[i + 1] ?? 0]
+    if (step > HOLE * Math.max(usual, before, after)) Object.assign(row(at + 1), { value: null, low: null, high: null })
   })
   band.t.forEach((hour, i) => {
     const from = Math.max(start, hour)

@@ -150,7 +150,7 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     above.globalAlpha = 1
     const chosen = scene.devices.find((d) => d.id === scene.chosen)
     if (chosen) drawChosen(chosen)
-    if (hovered && hovered.id !== scene.chosen) drawName(hovered)
+    if (hovered) drawName(hovered)
   }
 
   function text(words: string, x: number, y: number, font: string, fill: string): number {
@@ -230,8 +230,7 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     above.arc(xy[0], xy[1], 13, 0, 2 * Math.PI)
     above.lineWidth = 2.5
     above.strokeStyle = colour.accent
-    above.stroke()
-    drawName(device)
+    above.stroke() // its name stands in the sensor panel
   }
 
   const resize = () => {
