@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -84,7 +85,8 @@ def time_ns(ts: float | str) -> int:
         return _text_ns(ts)
     size = abs(ts)
     factor = 1_000_000_000 if size < 1e11 else 1_000_000 if size < 1e14 else 1000 if size < 1e17 else 1
-    ns = ts * factor if isinstance(ts, int) else int(ts * factor)
+    # as written: in binary a quarter of a second may come out as .249999872
+    ns = ts * factor if isinstance(ts, int) else int(Decimal(repr(ts)) * factor)
     if not -_MAX_NS <= ns <= _MAX_NS:
         raise ValueError("a time after 2262")
     return ns

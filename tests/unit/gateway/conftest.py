@@ -58,6 +58,7 @@ class FakeLog:
     cursors: dict[str, int] = field(default_factory=dict)
     attempts: int = 0
     trimmed_ns: int = 0
+    unacknowledged: bool = False
 
     def append(self, entries: Sequence[bytes]) -> int:
         self.attempts += 1
@@ -68,6 +69,8 @@ class FakeLog:
         if self.failures:
             raise Unavailable("log", self.failures.pop(0))
         self.entries.extend(entries)
+        if self.unacknowledged and any(len(LogEntry.from_bytes(blob).batch) for blob in entries):
+            raise Unavailable("log", "the disk answered too late")  # worse than the port allows: stored, yet refused
         return len(self.entries)
 
     def head(self) -> int:
