@@ -1,7 +1,7 @@
 """This module checks that the processor is what its log says: a fresh run over the log has the snapshot's state.
 
-It reads only. The log must still hold its first entry: after the retention has taken entries there is nothing to compare
-a snapshot with.
+It reads only. The log must still hold its first entry: once the retention has taken entries there is nothing to
+compare a snapshot with.
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ def configure_logs(role: str, level: str, *, as_json: bool | None = None) -> Non
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
             structlog.processors.StackInfoRenderer(),
-            *([] if tty else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if tty else structlog.processors.JSONRenderer(),
+            # plain tracebacks only: local variables in them may be secrets
+            *([] if tty else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if tty
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),

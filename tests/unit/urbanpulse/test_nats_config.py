@@ -6,8 +6,8 @@ from pathlib import Path
 
 import bcrypt
 
-from urbanpulse.nats_config import SERVICES, BrokerFiles, render
 from api.auth import hash_device_secret, new_secret
+from urbanpulse.nats_config import SERVICES, BrokerFiles, render
 
 
 def text(devices: dict[str, str], **more: object) -> str:
@@ -54,4 +54,4 @@ def test_a_device_secret_is_known_only_by_its_hash() -> None:
 
     assert secret not in hashed
     assert bcrypt.checkpw(secret.encode(), hashed.encode())
-    assert hashed.startswith("$2a$04$")
+    assert hashed.startswith("$2b$04$")

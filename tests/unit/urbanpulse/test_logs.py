@@ -1,0 +1,50 @@
+"""Tests of what the processes say: JSON lines or text, never the local variables of a traceback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from urbanpulse.logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    yield
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+
+
+def fail() -> None:
+    password = "canary-secret"
+    raise ValueError(f"length {len(password)}")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_traceback_shows_no_local_variables(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("gateway", "info", as_json=as_json)
+
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("it failed")
+
+    said = capsys.readouterr().err
+    assert "length 13" in said
+    assert "canary" not in said
+
+
+def test_a_line_has_role_level_and_fields_and_lesser_levels_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("gateway", "info", as_json=True)
+
+    structlog.get_logger().debug("not this")
+    structlog.get_logger().info("this", device="air-01")
+
+    line = json.loads(capsys.readouterr().err)
+    assert (line["role"], line["level"], line["event"], line["device"]) == ("gateway", "info", "this", "air-01")
