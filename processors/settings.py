@@ -17,7 +17,7 @@ class ProcessorSettings(BaseModel):
     rules_path: Path | None = Field(None, description="TOML file of rules; none = the rules that come with urbanpulse")
     poll_seconds: float = Field(0.02, gt=0, le=10, description="wait between looks at a log that had nothing new")
     cycle_seconds: float = Field(
-        0.1,
+        0.2,
         ge=0,
         le=5,
         description="least time between two batches while the log grows slowly: larger batches cost less",

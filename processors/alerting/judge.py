@@ -85,6 +85,8 @@ class Judge:
         self._life = life
         self._rules: dict[int, _Rules] = {}
         self._by_device: dict[str, _Rules] = {}  # of the first of its series that may fall silent
+        self._names_devices = book.names_devices
+        self._matched: dict[tuple[str, str, str], tuple[tuple[Threshold, ...], dict[FindingKind, Finding | None]]] = {}
         self._above = np.empty(0)
         self._below = np.empty(0)
         self._severity = np.empty(0, np.float32)
@@ -99,8 +101,7 @@ class Judge:
             return
         self._grow(series.id + 1)
         subject = Subject(series.device, series.district, series.metric, series.id)
-        findings = {kind: self._book.finding_for(kind, series) for kind in _K}
-        thresholds = self._book.thresholds_for(series)
+        thresholds, findings = self._matching(series)
         novelty = findings[_K.NOVELTY]
         rules = _Rules(
             subject,
@@ -295,6 +296,15 @@ class Judge:
         if subject.series < 0:
             return rule in self._book.names
         return self._book.applies(rule, Series(subject.series, subject.device, subject.metric, subject.district))
+
+    def _matching(self, series: Series) -> tuple[tuple[Threshold, ...], dict[FindingKind, Finding | None]]:
+        """Ask the rule book once per metric and district: thousands of series share them."""
+        key = (series.metric, series.district, series.device if self._names_devices else "")
+        found = self._matched.get(key)
+        if found is None:
+            findings = {kind: self._book.finding_for(kind, series) for kind in _K}
+            found = self._matched[key] = self._book.thresholds_for(series), findings
+        return found
 
     def _grow(self, size: int) -> None:
         missing = size - len(self._hot)

@@ -129,6 +129,11 @@ class RuleBook:
         """Return the names of all rules and findings in force."""
         return frozenset(r.name for r in self.thresholds) | frozenset(f.name for f in self.findings if f.enabled)
 
+    @property
+    def names_devices(self) -> bool:
+        """Tell whether some rule is for devices by name."""
+        return any(t.where.device for t in self.thresholds) or any(f.where.device for f in self.findings)
+
     def threshold(self, name: str) -> Threshold | None:
         """Return the limit named *name*, None if there is none."""
         return next((rule for rule in self.thresholds if rule.name == name), None)
