@@ -121,7 +121,7 @@ export const en = {
   'alert.forbidden': 'Your role may not do this.',
   'alert.action.failed': 'That did not work: {detail}',
   'alert.hindsight': 'in hindsight',
-  'alert.device': 'whole device',
+  'alert.device': 'Whole device',
 
   'sensor.title': 'Sensor',
   'sensor.none': 'Choose a sensor on the map, in the list or from an alert.',

@@ -132,7 +132,7 @@ export const ru: Record<Key, Message> = {
   'alert.forbidden': 'Вашей роли это не разрешено.',
   'alert.action.failed': 'Не получилось: {detail}',
   'alert.hindsight': 'задним числом',
-  'alert.device': 'устройство целиком',
+  'alert.device': 'Устройство целиком',
 
   'sensor.title': 'Датчик',
   'sensor.none': 'Выберите датчик на карте, в списке или из тревоги.',

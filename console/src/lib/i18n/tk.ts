@@ -122,7 +122,7 @@ export const tk: Record<Key, Message> = {
   'alert.forbidden': 'Wezipäňiz muňa rugsat bermeýär.',
   'alert.action.failed': 'Başartmady: {detail}',
   'alert.hindsight': 'soňundan',
-  'alert.device': 'tutuş enjam',
+  'alert.device': 'Tutuş enjam',
 
   'sensor.title': 'Datçik',
   'sensor.none': 'Kartadan, sanawdan ýa-da duýduryşdan datçik saýlaň.',
