@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Identities"]
 
-_NEVER = np.iinfo(np.int64).min
+_NEVER = -(1 << 63)
 _FOLD = 256  # batches kept apart before they are joined: an array costs 100 bytes however short it is
 _MIX_TIME = np.uint64(0x9E37_79B9_7F4A_7C15)  # odd, so that times of one series never collide (Fibonacci hashing)
 _MIX_SERIES = np.uint64(0xC2B2_AE3D_27D4_EB4F)
@@ -104,7 +104,7 @@ class Identities:
 
     def __init__(self, limit: int) -> None:
         self._half = max(1, limit // 2)
-        self._marks: NDArray[np.int64] = np.full(1024, _NEVER, np.int64)
+        self._marks: dict[int, int] = {}  # as many as the catalog has series
         self._young, self._old = _Generation(), _Generation()
 
     def sift(
@@ -120,53 +120,47 @@ class Identities:
         Returns:
             bool[N] known with the same value (a duplicate), and bool[N] known with another value (a conflict).
         """
-        n = len(series)
-        none = np.zeros(n, np.bool_)
-        if not n:
-            return none, none
+        n, marks = len(series), self._marks
+        new = 0
+        for which, at in zip(series.tolist(), measured.tolist(), strict=True):
+            if at <= marks.get(which, _NEVER):
+                break
+            marks[which] = at
+            new += 1
+        self._add(series[:new], measured[:new], value[:new])
+        duplicate, conflict = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        if new < n:  # from the first reading on that is not newer than all before it, look closely
+            duplicate[new:], conflict[new:] = self._look(series[new:], measured[new:], value[new:])
+        return duplicate, conflict
+
+    def _look(
+        self, series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        n, marks = len(series), self._marks
         order = np.lexsort((measured, series))  # stable: equal identities stay in order of arrival
         s, m, v = series[order], measured[order], value[order]
-        self._make_room(int(s[-1]))
-        starts = np.empty(n, np.bool_)  # of a series
-        starts[0] = True
-        np.not_equal(s[1:], s[:-1], out=starts[1:])
-        again = m[1:] == m[:-1]
-        again &= ~starts[1:]
-        suspect = m <= self._marks[s]
-        if not suspect.any() and not again.any():
-            self._remember(s, m, v, starts)
-            return none, none
-        again = np.append(False, again)
+        again = np.zeros(n, np.bool_)
+        again[1:] = (s[1:] == s[:-1]) & (m[1:] == m[:-1])
         equal = np.append(False, v[1:] == v[:-1])
         duplicate, conflict = again & equal, again & ~equal
-        asked = np.flatnonzero(suspect & ~again)
+        asked = np.flatnonzero((m <= np.array([marks.get(which, _NEVER) for which in s.tolist()])) & ~again)
         if len(asked):
             found, before = self._find(s[asked], m[asked])
             equal = before == v[asked]
             duplicate[asked] = found & equal
             conflict[asked] = found & ~equal
+        for which, at in zip(s.tolist(), m.tolist(), strict=True):
+            marks[which] = max(at, marks.get(which, _NEVER))
         fresh = ~duplicate
-        self._remember(s, m, v, starts, fresh)
+        self._add(s[fresh], m[fresh], v[fresh])
         out = np.empty((2, n), np.bool_)
         out[0, order] = duplicate
         out[1, order] = conflict
         return out[0], out[1]
 
-    def _remember(
-        self,
-        s: NDArray[np.int32],
-        m: NDArray[np.int64],
-        v: NDArray[np.float64],
-        starts: NDArray[np.bool_],
-        fresh: NDArray[np.bool_] | None = None,
-    ) -> None:
-        newest = np.flatnonzero(np.append(starts[1:], True))
-        top = s[newest]
-        self._marks[top] = np.maximum(self._marks[top], m[newest])
-        if fresh is not None:
-            s, m, v = s[fresh], m[fresh], v[fresh]
-        if len(s):
-            self._young.add((s, m, v))
+    def _add(self, series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]) -> None:
+        if len(series):
+            self._young.add((series, measured, value))
             if self._young.size >= self._half:
                 self._old, self._young = self._young, _Generation()
 
@@ -180,9 +174,3 @@ class Identities:
             value = np.where(found, value, before)
             found |= earlier
         return found, value
-
-    def _make_room(self, series: int) -> None:
-        if series >= len(self._marks):
-            marks = np.full(max(series + 1, 2 * len(self._marks)), _NEVER, np.int64)
-            marks[: len(self._marks)] = self._marks
-            self._marks = marks

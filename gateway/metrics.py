@@ -21,6 +21,7 @@ class GatewayMetrics:
         self._messages = Counter(
             "city_gateway_messages_total", "Messages by outcome and reason.", ("outcome", "reason"), registry=registry
         )
+        self._children: dict[tuple[str, str], Counter] = {}
         self._readings = Counter("city_gateway_readings_total", "Readings stored.", registry=registry)
         self._conflicts = Counter(
             "city_gateway_conflicts_total", "Readings that replaced another value of their time.", registry=registry
@@ -50,6 +51,9 @@ class GatewayMetrics:
     def count(self, sealed: Sealed) -> None:
         """Count what one entry holds; it is durable."""
         for (outcome, reason), n in sealed.messages.items():
-            self._messages.labels(outcome, reason).inc(n)
+            child = self._children.get((outcome, reason))
+            if child is None:
+                child = self._children[outcome, reason] = self._messages.labels(outcome, reason)
+            child.inc(n)
         self._readings.inc(len(sealed.batch))
         self._conflicts.inc(sealed.conflicts)
