@@ -178,7 +178,8 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
 
   /** Where around `y` a label covers no sensor in trouble, at most `room` (or 40) pixels away; `y` if nowhere. */
   function freeOfTrouble(x: number, y: number, wide: number, tall: number, room: number): number {
-    const trouble = scene.devices.filter((d) => (scene.health.get(d.id) ?? 'ok') !== 'ok').map(place)
+    const bad = (d: Device) => ['warning', 'critical'].includes(scene.health.get(d.id) ?? 'ok')
+    const trouble = scene.devices.filter(bad).map(place)
     for (let away = 0; away <= Math.max(40, room); away += 12)
       for (const middle of [y - away, y + away])
         if (!trouble.some((xy) => xy && Math.abs(xy[0] - x) < wide / 2 + 10 && Math.abs(xy[1] - middle) < tall / 2 + 10)) return middle
