@@ -88,7 +88,7 @@ class Notifier:
         is_away = False
         while not stop.is_set():
             try:
-                count = await self.send_due(executor)
+                count = await self.send_due(executor, stop)
             except Unavailable as error:
                 if not is_away:
                     log.warning("outbox is away", error=str(error))
@@ -98,8 +98,8 @@ class Notifier:
             if not count:
                 await self._rest(stop)
 
-    async def send_due(self, executor: Executor) -> int:
-        """Try all notices that are due now; return how many were delivered or given up.
+    async def send_due(self, executor: Executor, stop: asyncio.Event | None = None) -> int:
+        """Try all notices that are due now, until *stop*; return how many were delivered or given up.
 
         Raises:
             Unavailable: the outbox is away.
@@ -111,6 +111,8 @@ class Notifier:
         held: set[tuple[str, str]] = set()
         settled = 0
         for item in items:
+            if stop is not None and stop.is_set():
+                break
             if (item.alert, item.channel) in held:
                 continue  # the one before it failed: order per alert and channel
             note, outcome = await self._attempt(item)

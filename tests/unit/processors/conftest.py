@@ -124,6 +124,7 @@ class House:
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     snapshots: MemorySnapshots = field(default_factory=MemorySnapshots)
     frames: Frames = field(default_factory=Frames)
+    new_frames: Callable[[], Frames] = Frames
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     settings: ProcessorSettings = field(
         default_factory=lambda: ProcessorSettings(
@@ -139,7 +140,7 @@ class House:
         until: Callable[[], bool] | None = None,
     ) -> None:
         self.metrics = CollectorRegistry()
-        self.frames = Frames()
+        self.frames = self.new_frames()
         stop = asyncio.Event()
 
         def has_read_everything() -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from core.batch import ReadingBatch
 from core.city import Device
@@ -14,10 +15,12 @@ from core.entry import LogEntry
 from core.errors import SettingsError, Unavailable
 from processors import replay_log
 from tests.contracts.fakes import MemoryLog
-from tests.unit.processors.conftest import SECOND, START, Crash, House, QuickClock
+from tests.unit.processors.conftest import SECOND, START, Crash, Frames, House, QuickClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from core.live import LiveFrame
 
 
 class _Countdown:
@@ -149,14 +152,17 @@ async def test_a_full_backlog_makes_the_log_the_buffer(house: House) -> None:
     assert seen[-1] <= 100 + 3 * 7 * 12  # the backlog, and what was on its way: at most 7 entries of 12 a batch
 
 
-async def test_a_damaged_entry_is_named_and_left_out(empty_house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_damaged_entry_is_named_and_left_out(empty_house: House) -> None:
     good = [
         LogEntry(START + k * SECOND, ReadingBatch.of([0], [START + k * SECOND], [1.0])).to_bytes() for k in range(3)
     ]
     empty_house.log.append([good[0], good[1][:-1], good[2]])
 
-    await empty_house.run()
+    with capture_logs() as logs:
+        await empty_house.run()
 
+    errors = [(entry["event"], entry["position"]) for entry in logs if entry["log_level"] == "error"]
+    assert errors == [("log entry is damaged and left out", 2)]
     assert empty_house.readings() == 2
     assert empty_house.shown("city_processor_entries_damaged_total") == 1
 
@@ -200,6 +206,38 @@ def _appending(house: House, entry: LogEntry) -> Callable[[], bool]:
         return any(frame.series for frame in house.frames.got)
 
     return check
+
+
+async def test_a_live_feed_that_is_away_delays_nothing(house: House) -> None:
+    class _Away(Frames):
+        async def publish(self, frame: LiveFrame) -> None:
+            await super().publish(frame)
+            raise Unavailable("broker", "away")
+
+    house.new_frames = _Away
+    at = START + 5000 * SECOND
+    with capture_logs() as logs:
+        await house.run(until=_appending(house, LogEntry(at, ReadingBatch.of([0], [at], [1.0]))))
+
+    assert house.shown("city_processor_live_frames_total", outcome="lost") == len(house.frames.got) > 0
+    assert house.shown("city_processor_position") == house.log.head()
+    assert len([entry for entry in logs if "live feed is away" in entry["event"]]) == 1
+
+
+async def test_a_store_that_is_away_is_named_once(house: House) -> None:
+    left = 5
+
+    def away(called: str) -> None:
+        nonlocal left
+        if called == "write" and left:
+            left -= 1
+            raise Unavailable("series", "disk full")
+
+    with capture_logs() as logs:
+        await house.run(before=away, until=lambda: left == 0 and _has_read(house) and house.readings() > 0)
+
+    events = [entry["event"] for entry in logs if entry.get("store") == "series"]
+    assert events == ["store is away", "store is back"]
 
 
 async def test_a_log_shorter_than_its_stores_is_refused(house: House) -> None:
