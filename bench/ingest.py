@@ -21,7 +21,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,70 +34,21 @@ import logging
 
 import structlog
 from _harness import arguments, cpu_seconds, free_port, report, resident_bytes, started, wait_for_port
+from _publisher import DEVICES, device
 from prometheus_client import CollectorRegistry
 
 import gateway
 from backends.catalog import CatalogSettings, open_catalog
 from backends.log import LogSettings, SqliteLog
 from core.city import Device
-from core.mqtt import Kind, Version, connect, publish
 from gateway import GatewaySettings, MqttSettings
 from urbanpulse.clock import SystemClock
 
-DEVICES = 1000
 RATES = (5_000, 25_000)
 CONSUMERS = ("gateway", "mosquitto_sub", "paho")
-TICK_SECONDS = 0.0002  # many devices send evenly, not one in bursts: at 5,000/s one message a tick
-
-
-def device(i: int) -> str:
-    return f"noise-{i % DEVICES:05d}"
-
-
-def packets(n: int, start_ms: int) -> list[bytes]:
-    """Return *n* PUBLISH packets of QoS 1, no two with the same series and time."""
-    out = []
-    for i in range(n):
-        payload = (
-            f'{{"ts": {start_ms + i // DEVICES}, "values": {{"noise": {40 + i * 37 % 1000 / 97:.3f}}}, "seq": {i}, '
-            f'"fw": "1.4.2", "battery": 3.71, "rssi": -{60 + i % 30}}}'
-        )
-        packet = publish(
-            f"devices/{device(i)}/readings",
-            payload.encode(),
-            version=Version.V311,
-            qos=1,
-            packet_id=i % 65_535 + 1,
-        )
-        out.append(packet)
-    return out
 
 
 # -- the child processes ---------------------------------------------------------------------------------------------
-
-
-def run_publisher(port: int, n: int, rate: int, start_ms: int) -> None:
-    """Publish *n* messages at *rate* a second and wait for their acknowledgements."""
-    body = packets(n, start_ms)
-    with socket.create_connection(("127.0.0.1", port)) as s:
-        s.sendall(connect(f"bench-publisher-{os.getpid()}", version=Version.V311, keepalive=0))
-        s.recv(4)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        acked, sent, began = 0, 0, time.perf_counter()
-        s.setblocking(False)
-        while acked < 4 * n:
-            due = min(n, int((time.perf_counter() - began) * rate))
-            if due > sent and sent - acked // 4 < 60_000:  # packet ids are 16 bit
-                s.setblocking(True)
-                s.sendall(b"".join(body[sent:due]))
-                s.setblocking(False)
-                sent = due
-            try:
-                acked += len(s.recv(1 << 16))
-            except BlockingIOError:
-                time.sleep(TICK_SECONDS)
-    assert body[0][0] >> 4 == Kind.PUBLISH
-    print(json.dumps({"seconds": time.perf_counter() - began}))
 
 
 def run_gateway(port: int, folder: Path) -> None:
@@ -143,6 +93,7 @@ def run_gateway(port: int, folder: Path) -> None:
 def run_paho(port: int) -> None:
     """Count and acknowledge with paho, and print the count so far on every line read from stdin."""
     import paho.mqtt.client as paho  # noqa: PLC0415 - in this process alone
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - the same
 
     count = 0
 
@@ -151,7 +102,7 @@ def run_paho(port: int) -> None:
         count += 1
         client.ack(message.mid, message.qos)
 
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "bench-paho", manual_ack=True)
+    client = paho.Client(CallbackAPIVersion.VERSION2, "bench-paho", manual_ack=True)
     client.on_message = on_message
     client.on_connect = lambda c, *_: c.subscribe("devices/#", 1)
     client.on_subscribe = lambda *_: print("ready", flush=True)
@@ -176,7 +127,8 @@ def prepare(folder: Path) -> None:
 
 def publish_now(port: int, n: int, rate: int, start_ms: int) -> float:
     """Run the publisher; return how long it took."""
-    command = [sys.executable, __file__, "--role", "publisher", f"{port}", f"{n}", f"{rate}", f"{start_ms}"]
+    publisher = str(Path(__file__).with_name("_publisher.py"))
+    command = [sys.executable, publisher, f"{port}", f"{n}", f"{rate}", f"{start_ms}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout)["seconds"])
 
@@ -251,21 +203,19 @@ def measure(consumer: str, port: int, folder: Path, n: int, rate: int) -> dict[s
 
 def main() -> None:
     if sys.argv[1:2] == ["--role"]:
-        role, port, *rest = sys.argv[2:]
+        role, at, *rest = sys.argv[2:]
         match role:
-            case "publisher":
-                run_publisher(int(port), *(int(x) for x in rest))
             case "gateway":
-                run_gateway(int(port), Path(rest[0]))
+                run_gateway(int(at), Path(rest[0]))
             case _:
-                run_paho(int(port))
+                run_paho(int(at))
         return
     parser = arguments(__doc__ or "")
-    parser.add_argument("--seconds", type=float, default=0, help="length of one measurement; default 20, quick 4")
+    parser.add_argument("--seconds", type=float, default=0, help="length of one measurement; default 20, quick 2.5")
     parser.add_argument("--without-paho", action="store_true", help="leave paho out")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = parser.parse_args()
-    seconds = options.seconds or (4 if options.quick else 20)
+    seconds = options.seconds or (2.5 if options.quick else 20)
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     assert program, "Debian's mosquitto is needed"
     port = free_port()
