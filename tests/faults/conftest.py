@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from backends.log import SqliteLog
 from backends.series import open_reader
+from core.entry import LogEntry
+from urbanpulse.clock import SystemClock
 from urbanpulse.demo import register_devices
 from urbanpulse.installation import prepare
 from urbanpulse.settings import Settings, load_settings
@@ -109,6 +112,20 @@ class Platform:
         """Return {series id: device} as the catalog has it."""
         with closing(prepare(self.settings).open_catalog()) as catalog:
             return {series.id: series.device for series in catalog.registry.series()}
+
+    def logged(self) -> set[tuple[str, int]]:
+        """Return (device, measured ns) of every reading in the log."""
+        series = self.series()
+        found: set[tuple[str, int]] = set()
+        with closing(SqliteLog(self.folder / "data" / "log.sqlite", self.settings.log, clock=SystemClock())) as log:
+            at = 0
+            while rows := log.read(at, 256):
+                at = rows[-1][0]
+                for _, blob in rows:
+                    batch = LogEntry.from_bytes(blob).batch
+                    devices = (series[number] for number in batch.series.tolist())
+                    found.update(zip(devices, batch.measured.tolist(), strict=True))
+        return found
 
     def ledger(self) -> list[LedgerRow]:
         """Return the balance sheet."""

@@ -42,7 +42,7 @@ LIFTED = {
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_twenty_thousand_readings_survive_four_kills_of_each_role(platform: Callable[..., Any], tmp_path: Path) -> None:
     figures = storm(platform("nats", **LIFTED), tmp_path, readings=20_000, rate=1_500, kills=4, pause=1.0, seed=1)
 
@@ -87,16 +87,20 @@ def storm(
     told = json.loads(publisher.communicate(timeout=readings / rate * 5 + 120)[0])
     assert publisher.returncode == 0, told
     assert told["acked"] == readings, told
-    wait(lambda: platform.count() >= readings, platform, 240)
+    deadline = time.monotonic() + 180
+    while platform.count() < readings and time.monotonic() < deadline:  # if it never comes, the verdict says what
+        time.sleep(0.5)
     drained = time.monotonic() - before
     assert platform.stop(*ROLES) == dict.fromkeys(ROLES, 0)
     oracle = _load()
+    acked = oracle.read_rows(folder / "acked.csv")
     with closing(open_reader(platform.folder / "data" / "series", platform.settings.series)) as reader:
-        verdict = oracle.check(
-            oracle.read_rows(folder / "sent.csv"),
-            oracle.read_rows(folder / "acked.csv"),
-            oracle.read_store(reader, platform.series()),
-        )
+        stored = oracle.read_store(reader, platform.series())
+        verdict = oracle.check(oracle.read_rows(folder / "sent.csv"), acked, stored)
+    if verdict.lost:  # whose loss it is: the log has it (processor, store) or not (gateway, broker)
+        logged = platform.logged()
+        never = sum((device, measured * 1_000_000) not in logged for device, _, measured, _ in acked)
+        raise AssertionError(f"{verdict}\n{never} of {verdict.lost} lost readings never reached the log")
     ledger = platform.ledger()
     assert all(row.balances for row in ledger), [row for row in ledger if not row.balances]
     assert {row.device for row in ledger} == {device.id for device in DEVICES}
