@@ -58,10 +58,11 @@ class Login(_Model):
 
 
 class Session(_Model):
-    """Who logged in."""
+    """Who logged in, and to which city."""
 
     name: str
     role: Role
+    city: str
 
 
 class Me(Session):

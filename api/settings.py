@@ -14,6 +14,7 @@ class ApiSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    city_name: str = Field("urbanpulse", max_length=60, description="Name of the city, as the console's head shows it.")
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[^/?#\s]+$",

@@ -76,12 +76,15 @@ async def _start(
     stop: asyncio.Event,
 ) -> None:
     settings = installation.settings
+    environment = dict(os.environ)
+    if demo and "city_name" not in settings.api.model_fields_set:
+        environment["URBANPULSE_API__CITY_NAME"] = "Ak Bulak (simulated)"
 
     def role(name: str, *args: str) -> Role:
         argv = [sys.executable, "-m", "urbanpulse", args[0] if args else name, *args[1:]]
         if config is not None:
             argv += ["--config", str(config)]
-        return Role(name, argv, os.environ, on_line=screen.line)
+        return Role(name, argv, environment, on_line=screen.line)
 
     if settings.embedded_broker:
         with screen.stage("broker"):

@@ -22,7 +22,7 @@ async def login(body: Login, request: Request, context: Ctx) -> Response:
     principal, token = await to_thread.run_sync(
         context.guard.login, body.name, body.password, address, limiter=context.login_limiter
     )
-    response = json_response({"name": principal.name, "role": principal.role})
+    response = json_response({"name": principal.name, "role": principal.role, "city": context.settings.city_name})
     response.set_cookie(
         COOKIE,
         token,
@@ -45,9 +45,10 @@ def logout(request: Request, context: Ctx) -> Response:
 
 
 @router.get("/me", operation_id="get_me", response_model=Me)
-async def me(principal: Viewer) -> Response:
+async def me(principal: Viewer, context: Ctx) -> Response:
     """Tell who is asking and what they may do."""
-    return json_response({"name": principal.name, "role": principal.role, "kind": principal.kind})
+    city = context.settings.city_name
+    return json_response({"name": principal.name, "role": principal.role, "city": city, "kind": principal.kind})
 
 
 def _is_https(request: Request, context: Ctx) -> bool:

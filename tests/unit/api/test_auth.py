@@ -59,12 +59,12 @@ async def test_login_gives_a_cookie_that_authorises_until_logout(world: World) -
         client.cookies.set(COOKIE, cookie.split("=")[1].split(";")[0])
         after = await client.get("/api/v1/me")
 
-    assert answer.json() == {"name": "operator", "role": "operator"}
+    assert answer.json() == {"name": "operator", "role": "operator", "city": "urbanpulse"}
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Max-Age=43200" in cookie
     assert "Secure" not in cookie
-    assert me.json() == {"name": "operator", "role": "operator", "kind": "user"}
+    assert me.json() == {"name": "operator", "role": "operator", "city": "urbanpulse", "kind": "user"}
     assert (out.status_code, after.status_code) == (204, 401)
 
 
