@@ -393,7 +393,8 @@ class Session:
 
     def _try_other_version(self, error: Unavailable) -> bool:
         """Change from MQTT 5 to 3.1.1 if the broker seems not to know 5; tell whether we did."""
-        if self.settings.protocol != "auto" or self.connects:
+        is_refusal = isinstance(error, Refused) and error.code in _WRONG_VERSION
+        if self.settings.protocol != "auto" or (self.connects and not is_refusal):
             return False
         if isinstance(error, Refused) or "closed" in error.detail or "lost" in error.detail:
             self._version = Version.V311 if self._version is Version.V5 else Version.V5
