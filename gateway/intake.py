@@ -1,8 +1,8 @@
 """This module is the intake: messages in, one durable log entry per read, acknowledgements out. In that order only.
 
 The straight way is synchronous: judge the messages of a read, seal, append, acknowledge, all in the event loop's own
-thread. Handing each append to another thread was measured and costs more than it frees (see ARCHITECTURE.md): the next
-read naps meanwhile anyway.
+thread. Handing each append to another thread was measured (2026-11-22, 200 appends of 6 kB to the SQLite log, a commit
+every 5 ms): 378 instead of 286 us of CPU per commit, and it frees nothing, because the next read naps meanwhile anyway.
 
 Whatever cannot go straight (a series to allocate, a device to look up, a log that is locked or full) is *blocked*: the
 link is held, nothing more is read, so memory is bounded by a read; `settle` then works in threads and with backoff

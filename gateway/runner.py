@@ -88,7 +88,7 @@ async def run(
 
 async def _receive(intake: Intake, session: Session) -> None:
     await intake.start()
-    gc.freeze()  # what exists now stays: full collections over it cost a tenth of the CPU and free nothing
+    gc.freeze()  # what exists now stays, so full collections need not go over it
     async with asyncio.TaskGroup() as group:
         group.create_task(intake.settle(), name="gateway: settle")
         group.create_task(intake.beat(), name="gateway: heartbeat")
