@@ -49,6 +49,7 @@ class Platform:
             **environment,
         }
         self._roles: dict[str, subprocess.Popen[bytes]] = {}
+        self._began: dict[str, int] = {}
 
     @property
     def settings(self) -> Settings:
@@ -68,6 +69,7 @@ class Platform:
     def start(self, *roles: str) -> None:
         """Start roles; their logs go to `<role>.log`."""
         for role in roles:
+            self._began[role] = len(self.log(role))
             with (self.folder / f"{role}.log").open("ab") as out:
                 self._roles[role] = subprocess.Popen(
                     [sys.executable, "-m", "urbanpulse", role],
@@ -102,6 +104,10 @@ class Platform:
         """Return what a role has logged."""
         path = self.folder / f"{role}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def recent(self, role: str) -> str:
+        """Return what a role has logged since it was started last."""
+        return self.log(role)[self._began[role] :]
 
     def count(self) -> int:
         """Return how many distinct readings are stored."""
