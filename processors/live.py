@@ -27,7 +27,9 @@ class LiveGatherer:
         self._epoch = epoch
         self._rows_limit = settings.live_rows
         self._names_limit = settings.live_alerts
+        self._heartbeat_ns = round(settings.live_heartbeat_seconds * 1e9)
         self._n = 0
+        self._sent_ns = 0
         self._rows = LiveRows(ReadingBatch.empty(), np.empty(0, np.float32))
         self._alerts: dict[str, None] = {}
         self._devices: dict[str, bool] = {}
@@ -47,14 +49,18 @@ class LiveGatherer:
         self._devices.update(dict.fromkeys(offline, False))
 
     def frame(self, now_ns: int) -> LiveFrame | None:
-        """Return the next frame, None if nothing changed. What does not fit stays for the one after."""
+        """Return the next frame, None if nothing changed. What does not fit stays for the one after.
+
+        A frame that says nothing goes out at least every `live_heartbeat_seconds`: silence means that we are gone.
+        """
         batch, severity = self._rows.batch, self._rows.severity
         cut = self._rows_limit
         alerts = list(self._alerts)[: self._names_limit]
         devices = list(self._devices.items())[: self._names_limit]
-        if not (len(batch) or alerts or devices):
+        if not (len(batch) or alerts or devices or now_ns - self._sent_ns >= self._heartbeat_ns):
             return None
         self._n += 1
+        self._sent_ns = now_ns
         now, later = slice(None, cut), slice(cut, None)
         self._rows = LiveRows(_cut(batch, later), severity[later])
         for alert in alerts:

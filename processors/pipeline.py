@@ -45,6 +45,7 @@ NO_BANDS = Bands(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.e
 _VERSION = 1
 _SECOND = 1_000_000_000
 _HOUR = 3600 * _SECOND
+_UNSEEN = np.iinfo(np.int64).max
 _SWEEP_SECONDS = 60
 
 
@@ -99,6 +100,7 @@ class _State(msgspec.Struct, array_like=True):
     series: bytes  # int32 ids of the series seen, ascending
     latest: bytes  # int64 newest measured time of each
     hour: bytes  # int64 newest hour of measured time of each
+    first: bytes  # int64 measured time of the first reading of each
     online: list[tuple[str, bool]]
     machines: list[Machine]
     silent: dict[str, dict[int, int]]
@@ -129,6 +131,7 @@ class Pipeline:
         self._logged = 0
         self._latest = np.empty(0, np.int64)
         self._hour = np.empty(0, np.int64)
+        self._first = np.empty(0, np.int64)
         self._known = np.empty(0, np.bool_)
         self._online: dict[str, bool] = {}
 
@@ -181,6 +184,7 @@ class Pipeline:
             ids.tobytes(),
             self._latest[ids].astype("<i8").tobytes(),
             self._hour[ids].astype("<i8").tobytes(),
+            self._first[ids].astype("<i8").tobytes(),
             sorted(self._online.items()),
             machines,
             silent,
@@ -202,17 +206,17 @@ class Pipeline:
             raise MalformedPayload("bad_state", f"processor state version {state.version}: {_VERSION} expected")
         try:
             ids = np.frombuffer(state.series, "<i4")
-            latest, hour = np.frombuffer(state.latest, "<i8"), np.frombuffer(state.hour, "<i8")
+            latest, hour, first = (np.frombuffer(column, "<i8") for column in (state.latest, state.hour, state.first))
             self._parts.restore(state.parts)
         except ValueError as error:
             raise MalformedPayload("bad_state", f"not a processor state: {error}") from error
-        if not len(ids) == len(latest) == len(hour):
+        if not len(ids) == len(latest) == len(hour) == len(first):
             raise MalformedPayload("bad_state", "processor state: columns of unequal length")
         self.position, self._tick, self._logged = state.position, state.tick, state.logged
         self._online = dict(state.online)
         self._judge.restore(state.machines, state.silent)
         self._learn(ids)
-        self._latest[ids], self._hour[ids] = latest, hour
+        self._latest[ids], self._hour[ids], self._first[ids] = latest, hour, first
 
     def state_hash(self) -> str:
         """Return the SHA-256 of the state, hex."""
@@ -230,8 +234,19 @@ class Pipeline:
             # only now, not when the call began: what is known at a tick must not depend on how calls are cut
             self._learn(np.unique(batch.series))
         batch, scores = self._parts.judge(batch, self._tick * _SECOND)
-        self._judge.readings(batch, scores)
+        self._judge.readings(batch, scores, batch.measured - self._first_of(batch))
         judged.append((batch, scores))
+
+    def _first_of(self, batch: ReadingBatch) -> NDArray[np.int64]:
+        """Return when the series of each reading was first measured, noting it for series that are new."""
+        first = self._first[batch.series]
+        unseen = first == _UNSEEN
+        if unseen.any():
+            rows = np.flatnonzero(unseen)
+            ids, at = np.unique(batch.series[rows], return_index=True)
+            self._first[ids] = batch.measured[rows[at]]
+            first = self._first[batch.series]
+        return first
 
     def _on_tick(self, second: int) -> None:
         now = second * _SECOND
@@ -249,6 +264,7 @@ class Pipeline:
             self._known = np.concatenate([self._known, np.zeros(missing, np.bool_)])
             self._latest = np.concatenate([self._latest, np.full(missing, np.iinfo(np.int64).min)])
             self._hour = np.concatenate([self._hour, np.full(missing, np.iinfo(np.int64).min)])
+            self._first = np.concatenate([self._first, np.full(missing, _UNSEEN)])
         for series in ids[~self._known[ids]].tolist():
             known = self._lookup(series)
             self._judge.learn(known)

@@ -34,6 +34,7 @@ class ProcessorSettings(BaseModel):
     snapshot_entries: int = Field(20_000, ge=1, description="log entries after which the state is kept again")
     maintain_seconds: float = Field(2.0, gt=0, description="time between upkeeps of the series store")
     live_seconds: float = Field(0.2, ge=0.05, description="least time between two live frames")
+    live_heartbeat_seconds: float = Field(2.0, gt=0, description="a live frame goes out at least this often")
     live_rows: int = Field(20_000, ge=1, description="most rows in a live frame; the rest waits for the next")
     live_alerts: int = Field(1_000, ge=1, description="most changed alerts and devices named in a live frame")
     alert_machines: int = Field(20_000, ge=1, description="most alerts that may be pending, open or cooling at a time")

@@ -30,6 +30,8 @@ from processors.liveness import Gap
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
     from core.alerts import AlertEvent
     from core.batch import ReadingBatch
     from processors.alerting.rules import Finding, Threshold
@@ -53,7 +55,6 @@ class _Rules:
     range: Timing | None
     flat: Timing | None
     novelty: Timing | None
-    severity: float
     gap: Timing | None
 
 
@@ -71,6 +72,7 @@ class _Row:
     expected: float
     low: float
     high: float
+    needed: float  # the severity from which novelty speaks here and now
 
     @property
     def late(self) -> bool:
@@ -90,6 +92,8 @@ class Judge:
         self._above = np.empty(0)
         self._below = np.empty(0)
         self._severity = np.empty(0, np.float32)
+        self._young_severity = np.empty(0, np.float32)
+        self._young_ns = np.empty(0, np.int64)
         self._flags = np.empty(0, np.uint16)
         self._hot = np.empty(0, np.bool_)
         self._silent: dict[str, dict[int, int]] = {}  # device -> silent series -> last seen
@@ -110,7 +114,6 @@ class Judge:
             _timing(findings[_K.RANGE]),
             _timing(findings[_K.FLAT]),
             _timing(novelty),
-            novelty.severity if novelty else math.inf,
             _timing(findings[_K.GAP]),
         )
         self._rules[series.id] = rules
@@ -118,16 +121,21 @@ class Judge:
             self._by_device.setdefault(series.device, rules)
         self._above[series.id] = min((t.limit for t in thresholds if t.above), default=math.inf)
         self._below[series.id] = max((t.limit for t in thresholds if not t.above), default=-math.inf)
-        self._severity[series.id] = rules.severity
+        if novelty is not None:
+            self._severity[series.id] = novelty.severity
+            self._young_severity[series.id] = novelty.young_severity
+            self._young_ns[series.id] = novelty.young_for_ns
         self._flags[series.id] = (Flag.RANGE if rules.range else 0) | (Flag.FLAT if rules.flat else 0)
         self._hot[series.id] = self._life.is_active(series.id)
 
-    def readings(self, batch: ReadingBatch, scores: Scores) -> None:
-        """Judge N scored readings, in order."""
+    def readings(self, batch: ReadingBatch, scores: Scores, age: NDArray[np.int64]) -> None:
+        """Judge N scored readings, in order; *age* is int64[N] ns since the first reading of its series."""
         ids = batch.series
+        # the records of a young series are cheap: the next storm is the worst ever seen
+        needed = np.where(age < self._young_ns[ids], self._young_severity[ids], self._severity[ids])
         trip = batch.value > self._above[ids]
         trip |= batch.value < self._below[ids]
-        trip |= scores.severity >= self._severity[ids]
+        trip |= scores.severity >= needed
         trip |= (batch.quality & self._flags[ids]) != 0
         trip |= self._hot[ids]
         if not trip.any():
@@ -137,7 +145,7 @@ class Judge:
         rows = np.flatnonzero(doubted[ids])
         columns = (
             batch.measured, batch.received, batch.value, batch.quality,
-            scores.severity, scores.raw, scores.reason, scores.expected, scores.low, scores.high,
+            scores.severity, scores.raw, scores.reason, scores.expected, scores.low, scores.high, needed,
         )  # fmt: skip
         for series, *facts in zip(ids[rows].tolist(), *(c[rows].tolist() for c in columns), strict=True):
             self._reading(self._rules[series], _Row(*facts))
@@ -206,7 +214,7 @@ class Judge:
     def _speaks(self, rules: _Rules, timing: Timing, row: _Row) -> bool:
         """Tell whether novelty is strong enough; one that already waits is judged without the detector's silence."""
         waits = self._life.phase(timing.rule, rules.subject, row.late) is Phase.PENDING
-        return (row.raw if waits else row.severity) >= rules.severity
+        return (row.raw if waits else row.severity) >= row.needed
 
     def _threshold(self, rules: _Rules, rule: Threshold, timing: Timing, row: _Row) -> None:
         self._observe(
@@ -313,7 +321,10 @@ class Judge:
         missing = max(missing, len(self._hot))  # doubling keeps growth linear
         self._above = np.concatenate([self._above, np.full(missing, np.inf)])
         self._below = np.concatenate([self._below, np.full(missing, -np.inf)])
-        self._severity = np.concatenate([self._severity, np.full(missing, np.inf, np.float32)])
+        never = np.full(missing, np.inf, np.float32)
+        self._severity = np.concatenate([self._severity, never])
+        self._young_severity = np.concatenate([self._young_severity, never])
+        self._young_ns = np.concatenate([self._young_ns, np.zeros(missing, np.int64)])
         self._flags = np.concatenate([self._flags, np.zeros(missing, np.uint16)])
         self._hot = np.concatenate([self._hot, np.zeros(missing, np.bool_)])
 

@@ -6,7 +6,7 @@ are *retrospective*, and they can neither open nor clear what an operator is loo
     nothing  --breach-->  PENDING  --held for long enough, not blocked-->  OPEN        writes RAISED
     PENDING  --no longer holds-->  nothing
     OPEN     --1.5 times as bad-->  OPEN                                              writes WORSENED, at most a few
-    OPEN     --does not hold for long enough-->  COOLING                              writes CLEARED
+    OPEN     --does not hold for long enough-->  COOLING           writes CLEARED, or RESOLVED if late
     COOLING  --breach-->  PENDING, which opens only when the cool-down is over
 
 *Blocked* (a worse alert stands on the same subject) and *cooling* defer the opening and never forget it: if the
@@ -256,7 +256,8 @@ class Lifecycle:
             self._forget(key, machine)
 
     def _clear(self, key: _Key, machine: Machine, comment: str) -> None:
-        self._write(machine, EventKind.CLEARED, None, comment)
+        # nobody was told of a late alert, so nobody has to look at its end
+        self._write(machine, EventKind.RESOLVED if machine.late else EventKind.CLEARED, None, comment)
         machine.phase, machine.cleared, machine.alert = Phase.COOLING, machine.last, ""
         self._count(machine, -1)
         peers = self._open[machine.subject.device, machine.late]

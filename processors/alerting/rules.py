@@ -38,7 +38,18 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LONGEST = 30 * _UNITS["d"]
 _FILTERS = ("metric", "sector", "district", "device")
 _RULE_KEYS = ("name", "above", "below", "clear", "for", "clear_for", "priority", *_FILTERS)
-_FINDING_KEYS = ("kind", "name", "severity", "clear_for", "clear_readings", "priority", "enabled", *_FILTERS)
+_FINDING_KEYS = (
+    "kind",
+    "name",
+    "severity",
+    "young_severity",
+    "young_for",
+    "clear_for",
+    "clear_readings",
+    "priority",
+    "enabled",
+    *_FILTERS,
+)
 _TABLES = ("rule", "finding")
 _MAX_RULES = 500  # each costs a look per reading of a series in doubt; a guess, not measured
 
@@ -105,13 +116,19 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What becomes of a finding of `kind`; `severity` is the novelty from which it opens."""
+    """What becomes of a finding of `kind`.
+
+    `severity` is the novelty from which it opens; while a series is younger than `young_for_ns` (by measured time, from
+    its first reading), `young_severity` is.
+    """
 
     name: str
     kind: FindingKind
     where: Filter
     priority: Priority
     severity: float
+    young_severity: float
+    young_for_ns: int
     clear_for_ns: int
     clear_readings: int
     enabled: bool
@@ -298,9 +315,8 @@ def _finding(table: _Table) -> Finding:
         kind = FindingKind(str(raw_kind))
     except ValueError:
         raise table.fail("kind", f"kind {raw_kind!r}: one of {', '.join(FindingKind)} expected") from None
-    severity = table.number("severity")
-    if severity is not None and (kind is not FindingKind.NOVELTY or severity < 1):
-        raise table.fail("severity", f"severity = {severity:g}: at least 1, and for kind 'novelty' only")
+    severity = _severity(table, "severity", kind, 2.0)
+    young_severity = _severity(table, "young_severity", kind, severity)
     readings = table.raw.get("clear_readings", 1)
     if isinstance(readings, bool) or not isinstance(readings, int) or not 1 <= readings <= 1000:
         raise table.fail("clear_readings", f"clear_readings = {readings!r}: a whole number from 1 to 1000 expected")
@@ -312,11 +328,22 @@ def _finding(table: _Table) -> Finding:
         kind,
         table.where(),
         table.priority(Priority.LOW),
-        2.0 if severity is None else severity,
+        severity,
+        young_severity,
+        table.duration("young_for", "14d"),
         table.duration("clear_for", "0s" if kind is FindingKind.GAP else "5m"),
         readings,
         enabled,
     )
+
+
+def _severity(table: _Table, key: str, kind: FindingKind, default: float) -> float:
+    value = table.number(key)
+    if value is None:
+        return default
+    if kind is not FindingKind.NOVELTY or value < 1:
+        raise table.fail(key, f"{key} = {value:g}: at least 1, and for kind 'novelty' only")
+    return value
 
 
 def _unknown(where: str, key: str, known: Sequence[str]) -> SettingsError:

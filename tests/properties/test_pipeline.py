@@ -159,7 +159,7 @@ def test_the_log_of_this_test_makes_every_kind_of_alert() -> None:
     kinds = {event.kind.value for event in effects.events}
     retrospective = {event.evidence.retrospective for event in effects.events if event.evidence}
     assert codes >= {"threshold", "range", "novelty", "gap"}
-    assert kinds == {"raised", "worsened", "cleared"}
+    assert kinds == {"raised", "worsened", "cleared", "resolved"}
     assert retrospective == {False, True}
     assert len(effects.bands.series)
     assert effects.online

@@ -104,6 +104,7 @@ def _raised(city: _City) -> list[tuple[str, str, int]]:
 
 
 R, C, W = ["raised"], ["cleared"], ["worsened"]
+DONE = ["resolved"]  # how late alerts end: nobody was told, so nobody has to look
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_late_readings_open_and_clear_in_event_time_beside_the_live_ones() -> No
 
     late, live = [event for event in city.events if event.kind == "raised"]
 
-    assert kinds == [[], C, R]  # the late one ends with its burst; the live one has its own delay
+    assert kinds == [[], DONE, R]  # the late one ends with its burst; the live one has its own delay
     assert late.evidence is not None
     assert live.evidence is not None
     assert (late.evidence.retrospective, live.evidence.retrospective) == (True, False)
@@ -262,8 +263,17 @@ def test_a_late_alert_ends_when_its_burst_is_over() -> None:
 
     kinds = [city.minute({10: 1}) for _ in range(3)]
 
-    assert kinds == [[], C, []]
+    assert kinds == [[], DONE, []]
     assert city.events[-1].at == START - 600 * MINUTE
+
+
+def test_a_young_series_has_to_be_stranger_and_counts_its_age_from_its_first_reading() -> None:
+    city = _City(NOVELTY + 'young_severity = 4\nyoung_for = "3m"\n')
+    city.script.severity = {2: (3, 3, Reason.RANGE), 5: (4, 4, Reason.RANGE)}
+
+    assert city.values(1, 2, 2, 2) == [[], [], [], R]  # 3 minutes old at the fourth
+    assert city.values(2, series=1) == [[]]  # another series has an age of its own
+    assert city.values(5, series=20) == [R]  # strange enough for any age
 
 
 def test_silence_is_one_alert_per_device() -> None:

@@ -43,6 +43,14 @@ def test_as_many_rows_as_fit_go_and_one_more_waits_for_the_next_frame() -> None:
     assert (first.n, second.n) == (1, 2)
 
 
+def test_a_frame_that_says_nothing_tells_that_we_are_there() -> None:
+    gatherer = LiveGatherer("e", ProcessorSettings(live_heartbeat_seconds=2))
+
+    frames = [gatherer.frame(int(second * 1e9)) for second in (100, 101.9, 102, 103)]
+
+    assert [frame and (frame.n, frame.series) for frame in frames] == [(1, []), None, (2, []), None]
+
+
 def test_as_many_alerts_as_fit_go_and_one_more_waits() -> None:
     gatherer = LiveGatherer("e", ProcessorSettings(live_alerts=2))
     gatherer.add_alerts(["a", "b", "a", "c"])

@@ -82,6 +82,9 @@ def test_the_first_finding_that_matches_applies() -> None:
         pytest.param(RULE.replace('"r"', '"R r"'), "name", "small letters", id="a bad name"),
         pytest.param(RULE + RULE, "name", "two rules are named 'r'", id="a name twice"),
         pytest.param('[[finding]]\nkind = "weird"\n', "kind", "one of novelty, range, flat, gap", id="another kind"),
+        pytest.param(
+            FINDING + "young_severity = 0.5\n", "young_severity", "at least 1", id="the same for young series"
+        ),
         pytest.param(FINDING + "severity = 0.5\n", "severity", "at least 1", id="a severity that is always reached"),
         pytest.param(
             '[[finding]]\nkind = "gap"\nseverity = 2\n', "severity", "'novelty' only", id="a severity of silence"
@@ -121,4 +124,4 @@ def test_the_rules_that_come_along_speak_of_metrics_that_exist() -> None:
     assert {finding.kind for finding in book.findings} == set(FindingKind)
     novelty = book.finding_for(FindingKind.NOVELTY, Series(1, "d", "pm25", "north"))
     assert novelty is not None
-    assert novelty.severity == 2.0
+    assert (novelty.severity, novelty.young_severity) == (1.0, 3.0)
