@@ -2,7 +2,8 @@
 
 Each store has its own lane, so one that is away delays nobody else until its backlog is full; then the pipeline
 waits and the log is the buffer. Nothing in a lane is the only copy: what was not applied when the process dies is
-made again from the log. `done` is the position up to which the store has everything.
+made again from the log. `done` is the position up to which there is nothing left to apply; `stored` is the position
+that the store itself knows, and the one that counts after a restart.
 """
 
 from __future__ import annotations
@@ -61,14 +62,15 @@ class Lane(Generic[T, R]):
         self._is_closing = False
         self._is_hurried = False
         self._changed = asyncio.Condition()
-        self.done = done
+        self.done = self.stored = done
 
     async def put(self, position: int, item: T | None, weight: int) -> None:
         """Queue *item* for *position*; waits while the backlog is full. What the store has already is left out.
 
-        An *item* of None has nothing to apply: the position is reached when all before it is.
+        An *item* of None has nothing to apply: the position is done when all before it is, and the store does not
+        hear of it. An empty item is a mark: it has the store note the position.
         """
-        if position <= self.done:
+        if position <= (self.done if item is None else self.stored):
             return
         async with self._changed:
             await self._changed.wait_for(lambda: self._weight < self._limit or self._is_hurried)
@@ -81,9 +83,9 @@ class Lane(Generic[T, R]):
                 self._changed.notify_all()
 
     async def reached(self, position: int) -> None:
-        """Wait until the store has everything up to *position*; it must have been put."""
+        """Wait until the store itself knows *position*; an item or a mark must have been put for it."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self.done >= position)
+            await self._changed.wait_for(lambda: self.stored >= position)
 
     async def hurry(self) -> None:
         """Wait for nobody any more: not for room, and not for a store that is away (then `run` ends)."""
@@ -113,7 +115,8 @@ class Lane(Generic[T, R]):
             async with self._changed:
                 self._is_busy = False
                 self._weight -= sum(weight for _, _, weight in items)
-                self.done = position
+                self.stored = position
+                self.done = max(self.done, position)
                 self._changed.notify_all()
             self._metrics.store_position.labels(self._name).set(position)
 

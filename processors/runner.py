@@ -227,7 +227,7 @@ class _Runner:
         for lane in lanes:
             await lane
         # what a store did not take before we had to stop is made again from the log, from an older snapshot
-        done = min(self._series.done, self._alerts.done)
+        done = min(self._series.stored, self._alerts.stored)
         if self._keeping is not None and (done >= self._taken or self._keeping.done()):
             await self._keeping
         elif self._keeping is not None:

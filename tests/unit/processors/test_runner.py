@@ -60,6 +60,21 @@ async def test_a_run_equals_a_fresh_replay_of_the_log(house: House) -> None:
     assert replay.alerts == len(house.journal.alerts) > 0
 
 
+async def test_a_restart_takes_up_the_state_even_if_nothing_had_happened_for_long(house: House) -> None:
+    """A snapshot counts only if both stores know its position, also when the last entries had nothing for them."""
+    for second in range(1, 200):
+        house.log.append([LogEntry(START + (20_000 + second) * SECOND).to_bytes()])
+    await house.run()
+
+    with capture_logs() as said:
+        await house.run()
+
+    kept = house.snapshots.kept[0][0]
+    assert kept == house.log.head()
+    assert [line["position"] for line in said if line["event"] == "state restored"] == [kept]
+    assert [line for line in said if line["log_level"] in {"warning", "error"}] == []
+
+
 @pytest.mark.parametrize("name", ["write", "record", "save", "commit"])
 @pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
 async def test_a_crash_at_any_effect_changes_nothing(house: House, name: str, is_before: bool) -> None:
