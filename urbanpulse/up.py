@@ -11,20 +11,25 @@ import os
 import signal
 import socket
 import sys
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from core.errors import SettingsError, Unavailable
+from api.settings import ApiSettings
+from core.errors import SettingsError, Unavailable, UrbanpulseError
 from urbanpulse.clock import SystemClock
 from urbanpulse.demo import register_demo_city
 from urbanpulse.installation import prepare
 from urbanpulse.supervisor import Role, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rich.progress import TaskID
@@ -35,34 +40,50 @@ if TYPE_CHECKING:
 __all__ = ["run_up"]
 
 _READY_SECONDS = 60.0
+_DEMO_NAME = "Ak Bulak (simulated)"
+_FACTS_CHARS = 300
 
 
 async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None:
-    """Run everything until SIGINT or SIGTERM.
+    """Run everything until SIGINT or SIGTERM; a second one does not wait for the roles to end by themselves.
 
     Raises:
         SettingsError: a port is taken; the text names the setting.
         Unavailable: a role does not get ready.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
     screen = _Screen()
-    with screen.stage("preparing"):
+    stop = asyncio.Event()
+    with screen:
         _check_ports(settings)
-        installation = await asyncio.to_thread(prepare, settings)
-        if demo:
-            await asyncio.to_thread(register_demo_city, installation)
-    supervisor = Supervisor(folder=installation.folder / "logs", clock=clock)
-    async with asyncio.TaskGroup() as tasks:
+        supervisor = Supervisor(folder=settings.data_dir.resolve() / "logs", clock=clock, tell=screen.trouble)
+        _stop_on_signals(stop, supervisor)
+        with screen.stage("preparing"):
+            installation = await asyncio.to_thread(prepare, settings)
+            if demo:
+                await asyncio.to_thread(register_demo_city, installation)
         try:
-            await _start(supervisor, tasks, installation, config=config, demo=demo, screen=screen, stop=stop)
-            await stop.wait()
-        finally:
-            with screen.stage("stopping"):
-                await supervisor.stop()
+            async with asyncio.TaskGroup() as tasks:
+                try:
+                    await _start(supervisor, tasks, installation, config=config, demo=demo, screen=screen, stop=stop)
+                    await stop.wait()
+                finally:
+                    with screen.stage("stopping"):
+                        await supervisor.stop()
+        except* UrbanpulseError as group:
+            raise group.exceptions[0] from None
+        screen.goodbye(installation.folder)
+
+
+def _stop_on_signals(stop: asyncio.Event, supervisor: Supervisor) -> None:
+    def heard() -> None:
+        if stop.is_set():
+            supervisor.hurry()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard)
 
 
 async def _start(
@@ -77,29 +98,30 @@ async def _start(
 ) -> None:
     settings = installation.settings
     environment = dict(os.environ)
-    if demo and "city_name" not in settings.api.model_fields_set:
-        environment["URBANPULSE_API__CITY_NAME"] = "Ak Bulak (simulated)"
+    if demo and settings.api.city_name == ApiSettings().city_name:
+        environment["URBANPULSE_API__CITY_NAME"] = _DEMO_NAME
 
-    def role(name: str, *args: str) -> Role:
-        argv = [sys.executable, "-m", "urbanpulse", args[0] if args else name, *args[1:]]
+    def start(name: str, *args: str) -> None:
+        argv = [sys.executable, "-m", "urbanpulse", *args]
         if config is not None:
             argv += ["--config", str(config)]
-        return Role(name, argv, environment, on_line=screen.line)
+        supervisor.start(Role(name, argv, environment, on_line=partial(screen.line, name)), tasks)
 
-    if settings.embedded_broker:
+    logs = installation.folder / "logs"
+    if settings.embedded_broker and not stop.is_set():
         with screen.stage("broker"):
-            supervisor.start(role("broker"), tasks)
-            await _until_open(settings.broker.host, settings.broker.port, stop)
-    with screen.stage("gateway, processor, api"):
-        for name, verb in (("api", "serve"), ("processor", "process"), ("gateway", "gateway")):
-            supervisor.start(role(name, verb), tasks)
-        url = f"http://{settings.api.host}:{settings.api.port}"
-        await _until_ready(url, stop)
-    if stop.is_set():
-        return
-    screen.welcome(url, installation.first_user)
-    if demo:
-        supervisor.start(role("simulator", "simulate", "--json"), tasks)
+            start("broker", "broker")
+            await _until_open(_reachable(settings.broker.host), settings.broker.port, logs, stop)
+    url = _url(settings.api)
+    if not stop.is_set():
+        with screen.stage("gateway, processor, api"):
+            for name, verb in (("api", "serve"), ("processor", "process"), ("gateway", "gateway")):
+                start(name, verb)
+            await _until_ready(url, logs, stop)
+    if not stop.is_set():
+        screen.welcome(url, installation.first_user)
+        if demo:
+            start("simulator", "simulate", "--json")
 
 
 def _check_ports(settings: Settings) -> None:
@@ -107,16 +129,29 @@ def _check_ports(settings: Settings) -> None:
     if settings.embedded_broker:
         taken.append(("broker.port", settings.broker.host, settings.broker.port))
     for name, host, port in taken:
+        variable = f"URBANPULSE_{name.upper().replace('.', '__')}"
+        if port == 0:
+            raise SettingsError(name, f"0 leaves the choice to the system, `up` must know it; set {variable}")
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                variable = f"URBANPULSE_{name.upper().replace('.', '__')}"
-                raise SettingsError(name, f"{host}:{port} cannot be used ({error.strerror}); set {variable}") from error
+                reason = error.strerror or str(error)
+                raise SettingsError(name, f"{host}:{port} cannot be used ({reason}); set {variable}") from error
 
 
-async def _until_open(host: str, port: int, stop: asyncio.Event) -> None:
+def _reachable(host: str) -> str:
+    """Return the address under which this machine reaches what listens on *host*."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _url(api: ApiSettings) -> str:
+    host = _reachable(api.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{api.port}"
+
+
+async def _until_open(host: str, port: int, logs: Path, stop: asyncio.Event) -> None:
     async def is_open() -> bool:
         try:
             _, writer = await asyncio.open_connection(host, port)
@@ -126,27 +161,33 @@ async def _until_open(host: str, port: int, stop: asyncio.Event) -> None:
         await writer.wait_closed()
         return True
 
-    await _until(is_open, "broker", "its port does not open; see logs/broker.log", stop)
+    await _until(is_open, "broker", f"its port does not open; see {logs / 'broker.log'}", stop)
 
 
-async def _until_ready(url: str, stop: asyncio.Event) -> None:
+async def _until_ready(url: str, logs: Path, stop: asyncio.Event) -> None:
+    state = "no answer"
+
+    async def is_ready() -> bool:
+        nonlocal state
+        try:
+            answer = await client.get(f"{url}/readyz")
+        except httpx.HTTPError:
+            return False
+        state = answer.text[:_FACTS_CHARS]
+        return answer.status_code == httpx.codes.OK
+
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-
-        async def is_ready() -> bool:
-            try:
-                return (await client.get(f"{url}/readyz")).status_code == httpx.codes.OK
-            except httpx.HTTPError:
-                return False
-
-        await _until(is_ready, "api", f"{url}/readyz does not get ready; see logs/", stop)
+        await _until(is_ready, "api", lambda: f"{url}/readyz does not get ready ({state}); see {logs}", stop)
 
 
-async def _until(condition: Any, part: str, complaint: str, stop: asyncio.Event) -> None:
+async def _until(
+    condition: Callable[[], Awaitable[bool]], part: str, complaint: str | Callable[[], str], stop: asyncio.Event
+) -> None:
     clock = SystemClock()
     give_up = clock.monotonic() + _READY_SECONDS
     while not stop.is_set() and not await condition():
         if clock.monotonic() > give_up:
-            raise Unavailable(part, complaint)
+            raise Unavailable(part, complaint if isinstance(complaint, str) else complaint())
         await clock.sleep(0.05)
 
 
@@ -154,24 +195,39 @@ class _Screen:
     """What a person sees: a progress line on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = Console(highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._past: TaskID | None = None
 
-    def stage(self, name: str) -> Any:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._end_progress()
+
+    def stage(self, name: str) -> AbstractContextManager[object]:
         """Show that *name* is under way, for as long as the context lasts."""
+        self._end_progress()
         if self._console.is_terminal:
             return self._console.status(f"{name} …")
         self._console.print(f"{name} …")
-        return _Nothing()
+        return nullcontext()
 
     def welcome(self, url: str, user: dict[str, str]) -> None:
         """Print the one URL and the login."""
-        self._console.print(f"\n  [bold]{url}[/]", highlight=False)
-        self._console.print(f"  login [bold]{user['name']}[/]  password [bold]{user['password']}[/]", highlight=False)
-        self._console.print("  Ctrl-C stops everything.\n", highlight=False)
+        self._console.print(f"\n  [bold]{url}[/]")
+        self._console.print(f"  login [bold]{user['name']}[/]  password [bold]{user['password']}[/]")
+        self._console.print("  Ctrl-C stops everything.\n")
 
-    def line(self, line: str) -> None:
+    def goodbye(self, folder: Path) -> None:
+        """Say that all has ended."""
+        self._console.print(f"stopped; what was collected is kept in {_plain(str(folder))}")
+
+    def trouble(self, role: str, text: str) -> None:
+        """Say that something is wrong with a role."""
+        self._console.print(f"[yellow]{role}[/] {_plain(text)}")
+
+    def line(self, role: str, line: str) -> None:
         """Take a line that a role printed: progress of the simulator, or an event to pass on if it is severe."""
         if not line.startswith("{"):
             return
@@ -182,15 +238,19 @@ class _Screen:
         if "progress" in event:
             self._show_progress(event["progress"])
         elif event.get("level") in {"warning", "error", "critical"}:
-            role, what = event.get("role", "?"), event.get("event", "")
-            facts = " ".join(f"{k}={v}" for k, v in event.items() if k not in {"role", "event", "level", "ts"})
-            self._console.print(f"[yellow]{role}[/] {what} [dim]{facts[:300]}[/]", highlight=False)
+            known = {"role", "event", "level", "ts", "exception"}
+            facts = " ".join(f"{k}={v}" for k, v in event.items() if k not in known)
+            self._console.print(
+                f"[yellow]{role}[/] {_plain(str(event.get('event', '')))} [dim]{_plain(facts[:_FACTS_CHARS])}[/]"
+            )
 
     def _show_progress(self, progress: dict[str, Any]) -> None:
-        done, total, text = progress.get("done", 0), progress.get("total", 0), progress.get("text", "")
+        done, total, text = progress.get("done", 0), progress.get("total", 0), _plain(progress.get("text", ""))
+        if done >= total:
+            self._end_progress()
+            self._console.print(text)
+            return
         if not self._console.is_terminal:
-            if done == total:
-                self._console.print(text, highlight=False)
             return
         if self._progress is None:
             self._progress = Progress(
@@ -201,18 +261,13 @@ class _Screen:
             self._progress.start()
         if self._past is not None:
             self._progress.update(self._past, completed=done, total=total, description=text)
-        if done >= total:
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
             self._progress.stop()
-            self._console.print(text, highlight=False)
-            self._progress, self._past = None, None
+        self._progress, self._past = None, None
 
 
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def __iter__(self) -> Iterator[None]:  # pragma: no cover
-        return iter(())
+def _plain(text: str) -> str:
+    """Return *text*, which may come from a device, without anything that a terminal or the markup would obey."""
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
