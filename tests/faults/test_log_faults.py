@@ -273,8 +273,60 @@ def test_a_log_of_a_newer_version_is_left_alone(path: Path) -> None:
     db.execute("PRAGMA user_version = 9")
     db.close()
 
-    with pytest.raises(SettingsError, match=r"log version 9, 1 is the newest known"):
+    with pytest.raises(SettingsError, match=r"log version 9, 2 is the newest known"):
         open_log(path)
+
+
+def test_a_log_of_version_1_goes_on_with_its_positions(path: Path) -> None:
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.execute(
+        "CREATE TABLE entries (position INTEGER PRIMARY KEY AUTOINCREMENT, stored INTEGER NOT NULL, body BLOB NOT NULL)"
+    )
+    old.executemany("INSERT INTO entries (stored, body) VALUES (0, ?)", [(b"a",), (b"b",), (b"c",)])
+    old.execute("DELETE FROM entries")
+    old.execute("PRAGMA user_version = 1")
+    old.close()
+
+    log = open_log(path)
+
+    assert log.head() == 3
+    assert log.append([b"d"]) == 4
+    assert log.append([b"e", b"f"]) == 6
+    assert log.read(0, 9) == [(4, b"d"), (5, b"e"), (6, b"f")]
+    log.close()
+
+
+def test_another_writer_costs_one_refused_append_and_nothing_else(log: SqliteLog, path: Path) -> None:
+    """The writer remembers the last position; when that is wrong all the same, nothing is overwritten."""
+    log.append([b"one"])
+    other = open_log(path)
+    other.append([b"two"])
+    other.close()
+
+    with pytest.raises(Unavailable, match="UNIQUE"):
+        log.append([b"three"])
+
+    assert log.append([b"three"]) == 3
+    assert [body for _, body in log.read(0, 9)] == [b"one", b"two", b"three"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 490, 4000, 4060, 4096, 10_000, 70_000])
+def test_entries_of_any_size_stop_before_the_budget(path: Path, size: int) -> None:
+    """The room is estimated between measurements, never too high."""
+    log = open_log(path, budget_megabytes=1)
+    with pytest.raises(Unavailable, match="exceed budget_megabytes = 1"):
+        fill_with_some(log, size)
+    log.close()  # writes everything back into the file
+    assert path.stat().st_size <= 1_000_000
+
+
+def fill_with_some(log: SqliteLog, size: int) -> NoReturn:
+    """Append entries of *size* bytes one by one, with many at a time between, which fill faster when they are tiny."""
+    while True:
+        log.append([bytes(size)] * max(1, 20_000 // (size + 16)))
+        for _ in range(5):
+            log.append([bytes(size)])
 
 
 def test_a_damaged_entry_is_handed_over_as_it_is(log: SqliteLog) -> None:
