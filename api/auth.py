@@ -133,7 +133,10 @@ class Guard:
         """
         now = self._clock.monotonic()
         limits = self._settings
-        for key, limit in ((f"address {address}", limits.login_attempts_per_address), (name, limits.login_attempts)):
+        for key, limit in (
+            (f"address {address}", limits.login_attempts_per_address),
+            (f"name {name}", limits.login_attempts),
+        ):
             wait = self.attempts.take(key, limit, now)
             if wait > 0:
                 raise Refusal(
@@ -143,7 +146,7 @@ class Guard:
         right = verify_password(known[1] if known else _NOBODY, password)
         if known is None or not right:
             raise Refusal(401, "wrong-login", "wrong name or password")
-        self.attempts.forget(name)
+        self.attempts.forget(f"name {name}")
         token = new_secret()
         expires = self._clock.now_ns() + int(limits.session_hours * 3600 * 1e9)
         self._accounts.add_session(hash_token(token), known[0].name, expires)
@@ -185,7 +188,7 @@ class Guard:
         """
         site = connection.headers.get("sec-fetch-site")
         origin = connection.headers.get("origin")
-        ours = {connection.headers.get("host", "").lower()}
+        ours = {connection.headers.get("host", "-").lower()}  # never empty: `Origin: null` names no host
         if self._settings.public_url:
             ours.add(urlsplit(self._settings.public_url).netloc.lower())
         if origin is not None:

@@ -8,6 +8,8 @@ of numbers whatever happens upstream:
     gap upstream              -> the table is read again from the store, then one number is left out: all refetch
     nothing changed for 2 s   -> an empty frame, so that a dead connection is noticed
 
+Every frame tells for how long the processor was not heard, so that nobody takes a dead one for a quiet city.
+
 All methods belong to the event loop's thread; only `latest` (the store) is called in another one.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 from anyio import to_thread
@@ -123,7 +125,7 @@ class LiveHub:
         self._urgent = True
         self._stale = asyncio.Event()
         self._stale.set()
-        self._sent_at = clock.monotonic()
+        self._sent_at = self._started_at = clock.monotonic()
         self._heard_at: float | None = None
         self._upstream: tuple[str, int] | None = None
         self._ring: deque[Encoded] = deque(maxlen=settings.replay_frames)
@@ -148,7 +150,7 @@ class LiveHub:
 
     def hello(self) -> Encoded:
         """Return a frame of nothing with the current number."""
-        return self._encode(LiveFrame(epoch=self._epoch, n=self._n, sent=self._clock.now_ns() // 1_000_000))
+        return self._encode(self._frame())
 
     @property
     def closed(self) -> bool:
@@ -290,10 +292,7 @@ class LiveHub:
         self._sent_at = now
         self._n += 1
         rows = self._changed.values()
-        frame = LiveFrame(
-            epoch=self._epoch,
-            n=self._n,
-            sent=self._clock.now_ns() // 1_000_000,
+        frame = self._frame(
             series=list(self._changed),
             measured=[row.measured for row in rows],
             value=[row.value for row in rows],
@@ -308,6 +307,16 @@ class LiveHub:
         self._ring.append(encoded)
         self.stats.frames += 1
         self.stats.resyncs += sum(not client.offer(encoded, self.hello) for client in self._clients)
+
+    def _frame(self, **changes: Any) -> LiveFrame:
+        since = self._started_at if self._heard_at is None else self._heard_at
+        return LiveFrame(
+            epoch=self._epoch,
+            n=self._n,
+            sent=self._clock.now_ns() // 1_000_000,
+            live_age_seconds=round(self._clock.monotonic() - since, 1),
+            **changes,
+        )
 
     def _encode(self, frame: LiveFrame) -> Encoded:
         data = frame.to_bytes()

@@ -333,3 +333,4 @@ class FrameOut(_Model):
     alerts: list[str]
     online: list[str]
     offline: list[str]
+    live_age_seconds: float = Field(description="How long the api has not heard the processor; large: it is dead.")

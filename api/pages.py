@@ -26,8 +26,8 @@ _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><title>urbanpulse: no console</title>
 <main><h1>The console was not built</h1>
-<p>This installation has no built console. In a clone, run <code>make console</code> (or install the package again
-without <code>URBANPULSE_SKIP_CONSOLE</code>) and start again.</p>
+<p>This installation has no built console. In a clone, run <code>pip install -e .</code> without
+<code>URBANPULSE_SKIP_CONSOLE</code> (it needs no Node of yours) and start again.</p>
 <p>The HTTP interface works all the same: <a href="/docs">its description</a>, <a href="/readyz">its state</a>.</p>
 </main></html>
 """

@@ -44,6 +44,6 @@ class ApiSettings(BaseModel):
     max_series: int = Field(200_000, ge=1, description="Series in the table of latest values.")
     recheck_seconds: float = Field(4.0, gt=0, description="How often a stream asks whether its client may still read.")
     live_stale_seconds: float | None = Field(
-        None, gt=0, description="Silence of the live feed after which `readyz` fails; none: a quiet city is fine."
+        15.0, gt=0, description="Silence of the processor after which `readyz` fails; a quiet city is no silence."
     )
     retry_seconds: float = Field(1.0, gt=0, description="Pause before the live feed or the store is tried again.")

@@ -18,6 +18,9 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
 
     `sent` and `measured` are milliseconds UTC (JSON numbers lose nanoseconds). `severity` is the detector's score of
     that reading, 0 where all is well. `alerts` names alerts that changed: fetch them. `online`/`offline` name devices.
+
+    `live_age_seconds` is in the frames that the api sends: how long it has not heard the processor. A quiet city keeps
+    it small, a dead processor does not.
     """
 
     epoch: str
@@ -31,6 +34,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[str] = []
     online: list[str] = []
     offline: list[str] = []
+    live_age_seconds: float | msgspec.UnsetType = msgspec.UNSET
 
     def to_bytes(self) -> bytes:
         """Return the frame as JSON."""

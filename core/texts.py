@@ -27,6 +27,8 @@ _WHY = {
     "gap": "no reading for several reporting intervals",
 }
 
+_MOST_SEVERITY = 99.0
+
 
 def describe(evidence: Evidence) -> str:
     """Return one sentence with value, expected value, band and reason, as far as they are known.
@@ -54,5 +56,6 @@ def describe(evidence: Evidence) -> str:
     if e.duration_seconds:
         text += f" for {e.duration_seconds:.0f} s"
     if e.severity:
-        text += f"; severity {e.severity:.1f}"
+        # far outside, the digits say nothing any more
+        text += "; severity over 99" if e.severity > _MOST_SEVERITY else f"; severity {e.severity:.1f}"
     return text

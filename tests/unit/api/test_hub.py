@@ -108,6 +108,20 @@ def test_nothing_changed_sends_nothing_until_the_heartbeat() -> None:
     assert [(frame["n"], frame["series"]) for frame in after] == [(2, [])]
 
 
+def test_every_frame_tells_how_long_the_processor_was_not_heard() -> None:
+    stage = Stage(heartbeat_seconds=2)
+    client = stage.hub.add("sse")
+    stage.clock.advance(30)
+    stage.hub.flush()  # never heard: since the start
+    stage.hub.take(LiveFrame(epoch="p", n=1, sent=0))  # a quiet city
+    stage.clock.advance(2)
+    stage.hub.flush()
+    stage.clock.advance(20)
+    stage.hub.flush()
+
+    assert [frame["live_age_seconds"] for frame in got(client)] == [0.0, 30.0, 2.0, 22.0]
+
+
 def test_numbers_are_unbroken_and_every_client_gets_the_same_bytes() -> None:
     stage = Stage()
     clients = [stage.hub.add("sse"), stage.hub.add("websocket")]

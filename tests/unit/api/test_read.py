@@ -224,6 +224,7 @@ async def test_a_store_that_is_away_is_said_without_our_insides(world: World) ->
 
 
 async def test_readyz_names_the_part_that_is_bad(world: World, running: httpx.AsyncClient) -> None:
+    world.feed.waiting.append(live(1, 1.0, 1))
     ready = await until(running, "/readyz", lambda body: body["status"] == "ready")
     world.store.away = True
     answer = await running.get("/readyz")
