@@ -7,6 +7,7 @@ again when it dies, and turns refused logins and publishes in its log into event
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
-from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import SettingsError, Unavailable
+from urbanpulse.broker_settings import BrokerSettings
 from urbanpulse.children import die_with_parent
 from urbanpulse.nats_config import BrokerFiles, render
 
@@ -31,27 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Broker", "BrokerSettings", "broker_program"]
 
 log = structlog.get_logger()
-
-
-class BrokerSettings(BaseModel):
-    """The embedded broker; unused when `mqtt.url` names another one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field("127.0.0.1", description="address that the MQTT listener binds to")
-    port: int = Field(1883, ge=1, le=65535, description="port of the MQTT listener")
-    sync_interval: str = Field(
-        "always", description="how often stored messages are flushed to disk: `always`, or a duration such as `1s`"
-    )
-    max_payload_bytes: int = Field(1_048_576, ge=1024, description="largest message that the broker takes")
-    ack_wait_seconds: int = Field(5, ge=1, description="after this time an unacknowledged message is sent again")
-    max_ack_pending: int = Field(
-        20_000, ge=1, le=32_000, description="messages in flight to the gateway (a `#` filter counts twice of 65,535)"
-    )
-    reload_seconds: float = Field(1.0, gt=0, description="how often the list of devices is looked at")
-    tls_certificate: Path | None = Field(None, description="certificate (PEM); with it the listener speaks TLS")
-    tls_key: Path | None = Field(None, description="private key (PEM) of the certificate")
-    tls_client_ca: Path | None = Field(None, description="CA (PEM) that client certificates must come from")
 
 
 def broker_program() -> str:
@@ -145,7 +125,8 @@ class Broker:
             finally:
                 self._child = None
                 if child.returncode is None:
-                    child.send_signal(signal.SIGTERM)
+                    with contextlib.suppress(ProcessLookupError):
+                        child.send_signal(signal.SIGTERM)
                     await child.wait()
             if self._clock.monotonic() - started > 10:
                 backoff = 0.1
@@ -183,7 +164,8 @@ class Broker:
                 log.warning("list of devices not readable", error=str(error))
                 continue
             if changed and self._child is not None:
-                self._child.send_signal(signal.SIGHUP)
+                with contextlib.suppress(ProcessLookupError):  # it has just died: the next one reads the new list
+                    self._child.send_signal(signal.SIGHUP)
                 self._counters.reloads.inc()
                 log.info("broker users reloaded")
 

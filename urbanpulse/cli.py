@@ -76,7 +76,7 @@ def up(
 @app.command()
 def broker(config: Config = None) -> None:
     """Run the embedded MQTT broker."""
-    from urbanpulse.roles import run_broker  # noqa: PLC0415
+    from urbanpulse.roles.broker import run_broker  # noqa: PLC0415
 
     _run_role("broker", config, run_broker)
 
@@ -84,7 +84,7 @@ def broker(config: Config = None) -> None:
 @app.command()
 def gateway(config: Config = None) -> None:
     """Take readings off MQTT, make them durable, acknowledge."""
-    from urbanpulse.roles import run_gateway  # noqa: PLC0415
+    from urbanpulse.roles.gateway import run_gateway  # noqa: PLC0415
 
     _run_role("gateway", config, run_gateway)
 
@@ -92,7 +92,7 @@ def gateway(config: Config = None) -> None:
 @app.command()
 def process(config: Config = None) -> None:
     """Judge readings, store them, raise and send alerts."""
-    from urbanpulse.roles import run_processor  # noqa: PLC0415
+    from urbanpulse.roles.processor import run_processor  # noqa: PLC0415
 
     _run_role("processor", config, run_processor)
 
@@ -100,7 +100,7 @@ def process(config: Config = None) -> None:
 @app.command()
 def serve(config: Config = None) -> None:
     """Serve the API and the console."""
-    from urbanpulse.roles import run_api  # noqa: PLC0415
+    from urbanpulse.roles.api import run_api  # noqa: PLC0415
 
     _run_role("api", config, run_api)
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from backends.live import MqttConnection
 from core.errors import SettingsError
 
 if TYPE_CHECKING:
     from gateway.settings import MqttSettings
     from urbanpulse.installation import Installation
 
-__all__ = ["mqtt_for", "tls_context"]
+__all__ = ["mqtt_connection", "mqtt_for", "tls_context"]
 
 
 def mqtt_for(installation: Installation, service: str) -> MqttSettings:
@@ -45,3 +46,15 @@ def tls_context(mqtt: MqttSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise SettingsError("mqtt.tls_ca", f"TLS files cannot be used: {error}") from error
     return context
+
+
+def mqtt_connection(installation: Installation, service: str) -> MqttConnection:
+    """Return the same for the live feed and alerts, which use another client."""
+    mqtt = mqtt_for(installation, service)
+    return MqttConnection(
+        mqtt.host,
+        mqtt.port,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value() if mqtt.password else None,
+        tls=tls_context(mqtt) if mqtt.uses_tls else None,
+    )

@@ -24,7 +24,7 @@ from core.errors import SettingsError
 from gateway.settings import GatewaySettings, MqttSettings
 from processors.settings import NotifySettings, ProcessorSettings
 from simulators.settings import SimulatorSettings
-from urbanpulse.broker import BrokerSettings
+from urbanpulse.broker_settings import BrokerSettings
 
 __all__ = [
     "BrokerAddress",

@@ -20,7 +20,7 @@ from urbanpulse.clock import SystemClock
 from urbanpulse.connections import tls_context
 from urbanpulse.demo import register_demo_city, register_devices
 from urbanpulse.installation import prepare
-from urbanpulse.roles import stop_on_signals
+from urbanpulse.roles.common import stop_on_signals
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from urbanpulse.broker import Broker, BrokerSettings
+from api.auth import hash_device_secret
+from urbanpulse.broker import Broker
+from urbanpulse.broker_settings import BrokerSettings
 from urbanpulse.clock import SystemClock
 from urbanpulse.nats_config import SERVICES
-from api.auth import hash_device_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

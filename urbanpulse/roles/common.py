@@ -1,0 +1,64 @@
+"""This module is what all roles share: signals, metrics, and how they open what they stand on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from backends.log import SqliteLog
+from core.errors import SettingsError
+from urbanpulse.clock import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from urbanpulse.installation import Installation
+    from urbanpulse.settings import Settings
+
+__all__ = ["new_rng", "open_log", "parts", "stop_on_signals"]
+
+_METRICS_PORTS = {"broker": 0, "gateway": 1, "processor": 2}
+"""What is added to `metrics_port`, so that the roles of one machine do not collide."""
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextmanager
+def parts(settings: Settings, role: str) -> Iterator[tuple[ExitStack, CollectorRegistry]]:
+    """Open a stack of parts and, if asked for, a metrics listener on loopback."""
+    metrics = CollectorRegistry()
+    with ExitStack() as stack:
+        if settings.metrics_port:
+            port = settings.metrics_port + _METRICS_PORTS[role]
+            try:
+                server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics)
+            except OSError as error:
+                raise SettingsError("metrics_port", f"port {port} cannot be used: {error.strerror}") from error
+            stack.callback(thread.join)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+        yield stack, metrics
+
+
+def open_log(installation: Installation, metrics: CollectorRegistry) -> SqliteLog:
+    """Open the log of this installation."""
+    return SqliteLog(
+        installation.folder / "log.sqlite", installation.settings.log, clock=SystemClock(), registry=metrics
+    )
+
+
+def new_rng() -> random.Random:
+    """Return a source of randomness for retries."""
+    return random.Random()  # noqa: S311 - spreads retries, guards nothing
