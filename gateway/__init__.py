@@ -1,6 +1,26 @@
 """Gateway: receives what devices publish, admits or turns away every message, and acknowledges what is durable."""
 
-from gateway.runner import run
-from gateway.settings import GatewaySettings, MqttSettings
+from __future__ import annotations
 
-__all__ = ["GatewaySettings", "MqttSettings", "run"]
+from typing import TYPE_CHECKING
+
+from core.lazy import lazy
+
+if TYPE_CHECKING:
+    from gateway.runner import run
+    from gateway.settings import GatewaySettings, MqttSettings
+
+__all__ = [
+    "GatewaySettings",
+    "MqttSettings",
+    "run",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "GatewaySettings": "gateway.settings",
+        "MqttSettings": "gateway.settings",
+        "run": "gateway.runner",
+    },
+)
