@@ -1,42 +1,35 @@
 """This module decides what becomes of every message: exactly one outcome each, and whole messages only.
 
-`Admission` collects messages as they come off the socket (`judge`) into the columns of one open log entry, and closes
-it (`seal`). What depends on one message alone (topic, shape, limits, a future time) is decided at once; what depends on
-other readings (repetition, conflict) or is cheaper for many at a time (lateness, tallies) at the seal, in numpy.
+`Admission` collects messages as they come off the socket (`judge`) into the columns of one `OpenEntry`, and closes it
+(`seal`). What depends on one message alone (topic, shape, limits, a future time) is decided at once; what depends on
+other readings (repetition, conflict) or is cheaper for many at a time (tallies) at the seal.
 
 A message that needs what only the catalog can give, a series that does not exist yet or a device registered a moment
 ago, is set aside (`deferred`) and judged again when the runner has asked; see `Stage`.
-
-Received messages are counted first thing, apart from outcomes, so that the ledger's balance is checked, not assumed.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from core.admission import DeviceStatus, Outcome, Quarantined, Reason, Tally
+from core.admission import DeviceStatus, Outcome, Quarantined, Reason
 from core.batch import ReadingBatch
 from core.city import check_name
 from core.errors import MalformedPayload
-from core.quality import Flag
 from gateway.formats.json import UNDECODABLE, Item, check_depth, decode_items, decode_number, explain, time_ns
 from gateway.identities import Identities
+from gateway.open_entry import OpenEntry
 from gateway.registry import Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
+    from gateway.open_entry import Sealed
     from gateway.registry import Directory, Route, Station
     from gateway.settings import GatewaySettings
 
-__all__ = ["Admission", "Deferred", "Sealed", "Stage"]
+__all__ = ["Admission", "Deferred", "Stage"]
 
 _REFUSALS = frozenset(
     {
@@ -54,8 +47,6 @@ _TURNED_AWAY = dict.fromkeys(_REFUSALS, Outcome.REFUSED) | {Reason.REPEATED: Out
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
-_OK = (Outcome.ACCEPTED, Reason.OK)
-_FATES = (_OK, (Outcome.LATE, Reason.OLD), (Outcome.DUPLICATE, Reason.REPEATED))
 
 
 class Deferred(NamedTuple):
@@ -80,37 +71,6 @@ class _Missing(Exception):  # noqa: N818 - control flow within this module, neve
     """A series does not exist yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """One closed entry: what goes into the log, and sums for the metrics."""
-
-    batch: ReadingBatch
-    tallies: tuple[Tally, ...]
-    quarantined: tuple[Quarantined, ...]
-    statuses: tuple[DeviceStatus, ...]
-    messages: Counter[tuple[str, str]]
-    conflicts: int
-
-
-@dataclass(slots=True)
-class _Open:
-    """The columns of the open entry. `message` says which row of slot/received/newest a reading belongs to."""
-
-    series: list[int] = field(default_factory=list)
-    measured: list[int] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
-    message: list[int] = field(default_factory=list)
-    slot: list[int] = field(default_factory=list)
-    received: list[int] = field(default_factory=list)
-    newest: list[int] = field(default_factory=list)
-    others: Counter[tuple[int, int, Outcome, Reason]] = field(default_factory=Counter)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    statuses: list[DeviceStatus] = field(default_factory=list)
-    day: int = -1
-    arrived: list[int] = field(default_factory=list)  # the slot of each message of `day`, whatever becomes of it
-    came: Counter[tuple[int, int]] = field(default_factory=Counter)
-
-
 class Admission:
     """Judges messages against *directory* and *settings*; see the module."""
 
@@ -121,7 +81,7 @@ class Admission:
         self._ahead_ns = int(settings.future_tolerance_seconds * 1e9)
         self._earliest_ns = settings.earliest_epoch_seconds * _SECOND
         self._identities = Identities(settings.recent_readings)
-        self._open = _Open()
+        self._open = OpenEntry()
         self.deferred: list[Deferred] = []
         self.wanted: set[tuple[str, str]] = set()
         self.defers_strangers = True
@@ -139,7 +99,7 @@ class Admission:
         """
         routes, resolve = self._directory.routes.get, self._directory.route
         max_bytes, max_depth = self._settings.max_payload_bytes, self._settings.max_depth
-        earliest, latest = self._earliest_ns, now_ns + self._ahead_ns
+        earliest, latest, late_ns = self._earliest_ns, now_ns + self._ahead_ns, self._late_ns
         opened, decode, readings = self._open, decode_items, Use.READINGS
         add_series, add_measured = opened.series.append, opened.measured.append
         add_value, add_message = opened.value.append, opened.message.append
@@ -177,20 +137,17 @@ class Admission:
                         add_slot(station.slot)
                         add_received(received)
                         add_newest(at)
+                        if not received - late_ns <= at <= received:
+                            opened.is_usual = False
                         continue
             except (*UNDECODABLE, ValueError):
                 pass  # the long way finds the words for it
             self._judge_slowly(route, Deferred(topic, payload, received, retained, station.slot))
-        day = now_ns // _DAY
-        if opened.day == day:
-            opened.arrived += arrived
-        else:
-            self._count_arrivals()
-            opened.day, opened.arrived = day, arrived
+        opened.arrive(now_ns // _DAY, arrived)
 
     def _judge_slowly(self, route: Route, message: Deferred) -> None:
         """Judge what `judge` could not decide in place."""
-        opened, station = self._open, route.station
+        station = route.station
         try:
             if station.tokens < 0:
                 self._refill(station, message.received)
@@ -199,29 +156,28 @@ class Admission:
             self._turn_away(route, message, error, Stage.FRESH)
             return
         if newest is not None:
-            opened.slot.append(station.slot)
-            opened.received.append(message.received)
-            opened.newest.append(newest)
+            self._open.add_message(station.slot, message.received, newest)
 
-    def _count_arrivals(self) -> None:
-        """Put aside the arrivals of the day so far: another day begins, or the entry is closed."""
-        opened = self._open
-        for slot, n in Counter(opened.arrived).items():
-            opened.came[slot, opened.day] += n
-        opened.arrived = []
+    def refuse_long(self, topic: bytes, now_ns: int) -> None:
+        """Count a message whose packet was so long that its payload was skipped unread."""
+        station = self._directory.route(topic).station
+        day = now_ns // _DAY
+        self._open.arrive(day, [station.slot])
+        self._open.others[station.slot, day, Outcome.REFUSED, Reason.TOO_LARGE] += 1
 
-    def judge_deferred(self, stage: Stage) -> None:
-        """Judge what was set aside once more, now that the catalog was asked about as much as *stage* says."""
-        deferred, self.deferred = self.deferred, []
+    def judge_deferred(self, stage: Stage, n: int) -> int:
+        """Judge the first *n* messages set aside once more, now that the catalog was asked for them; see `Stage`.
+
+        Those behind them came while it was asked, and wait for their own turn. Return how many of the *n* still wait;
+        they stay in front.
+        """
+        deferred, younger, self.deferred = self.deferred[:n], self.deferred[n:], []
         self.wanted.clear()
-        opened = self._open
         for message in deferred:
             route = self._directory.route(message.topic)
             if route.station.slot != message.slot:
                 # it came while its device was unknown: outcome and arrival must stand in the same account
-                day = message.received // _DAY
-                opened.came[message.slot, day] -= 1
-                opened.came[route.station.slot, day] += 1
+                self._open.move_arrival(message.received // _DAY, message.slot, to=route.station.slot)
                 message = message._replace(slot=route.station.slot)  # noqa: PLW2901 - the account it moved to
             try:
                 newest = self._admit(route, message.payload, message.received, message.retained)
@@ -229,13 +185,14 @@ class Admission:
                 self._turn_away(route, message, error, stage)
                 continue
             if newest is not None:
-                opened.slot.append(route.station.slot)
-                opened.received.append(message.received)
-                opened.newest.append(newest)
+                self._open.add_message(route.station.slot, message.received, newest)
+        left = len(self.deferred)
+        self.deferred += younger
+        return left
 
     def is_empty(self) -> bool:
         """Tell whether the open entry holds nothing at all."""
-        return not self._open.arrived and not self._open.came and not self.deferred
+        return self._open.is_empty() and not self.deferred
 
     def _refill(self, station: Station, now_ns: int) -> None:
         """Give *station* the tokens it has earned since they last ran out.
@@ -280,8 +237,7 @@ class Admission:
                     return self._add(route.station, found, "", received, retained)
                 return self._add_list(route.station, found, received, retained)
             except (MalformedPayload, _Missing):
-                opened = self._open
-                del opened.series[mark:], opened.measured[mark:], opened.value[mark:], opened.message[mark:]
+                self._open.cut_back(mark)
                 raise
         if use is Use.NUMBER:
             try:
@@ -323,6 +279,8 @@ class Admission:
             # the broker repeats it with every subscription, and when it was true nobody knows
             raise MalformedPayload(Reason.REPEATED, "a retained message without a time")
         opened = self._open
+        if not received - self._late_ns <= at <= received:
+            opened.is_usual = False
         message = len(opened.slot)
         series_of = station.series
         for name, value in item.values.items():
@@ -416,83 +374,5 @@ class Admission:
 
     def seal(self) -> Sealed:
         """Close the open entry and start the next; nothing may be deferred."""
-        opened = self._open
-        series = np.array(opened.series, np.int32)
-        measured = np.array(opened.measured, np.int64)
-        value = np.array(opened.value, np.float64)
-        message = np.array(opened.message, np.intp)
-        received = np.array(opened.received, np.int64)
-        duplicate, conflict = self._identities.sift(series, measured, value)
-        arrival = received[message]
-        is_late, is_ahead = measured < arrival - self._late_ns, measured > arrival
-        quality = np.zeros(len(series), np.uint16)
-        for marked, flag in ((is_late, Flag.LATE), (is_ahead, Flag.FUTURE), (conflict, Flag.CONFLICT)):
-            if marked.any():
-                quality[marked] |= np.uint16(flag)
-        batch = ReadingBatch(series, measured, arrival, value, quality)
-        if not opened.others and not opened.came and not duplicate.any() and not is_late.any():
-            tallies, messages = self._plain_tallies(message), Counter({(_OK[0].value, _OK[1].value): len(received)})
-        else:
-            if duplicate.any():
-                fresh = ~duplicate
-                batch, message = batch.take(fresh), message[fresh]
-            kept = np.bincount(message, minlength=len(received))
-            fate = np.where(kept == 0, 2, np.array(opened.newest, np.int64) < received - self._late_ns)
-            self._count_arrivals()
-            tallies, messages = self._tallies(_count(np.array(opened.slot, np.int64), received // _DAY, fate, kept))
-        self._open = _Open()
-        return Sealed(
-            batch, tallies, tuple(opened.quarantined), tuple(opened.statuses), messages, int(np.count_nonzero(conflict))
-        )
-
-    def _plain_tallies(self, message: NDArray[np.intp]) -> tuple[Tally, ...]:
-        """Return the tallies of an entry of one day in which every message was accepted in full."""
-        opened, slots, day = self._open, self._directory.slots, self._open.day
-        outcome, reason = _OK
-        received = Counter(opened.arrived)
-        accepted = received if opened.arrived == opened.slot else Counter(opened.slot)
-        readings = accepted
-        if len(message) != len(opened.slot):
-            readings = Counter(np.array(opened.slot, np.int64)[message].tolist())
-        return tuple(
-            [
-                Tally(slots[slot].id, day, outcome, reason, received[slot], n, readings[slot])
-                for slot, n in accepted.items()
-            ]
-        )
-
-    def _tallies(self, counts: _Counts) -> tuple[tuple[Tally, ...], Counter[tuple[str, str]]]:
-        """Return the tallies that *counts*, other outcomes and arrivals make, and messages by outcome and reason."""
-        slots, came = self._directory.slots, self._open.came
-        for key, n in self._open.others.items():
-            before, readings = counts.get(key, (0, 0))
-            counts[key] = before + n, readings
-        messages: Counter[tuple[str, str]] = Counter()
-        rows: list[Tally] = []
-        for (slot, day, outcome, reason), (n, readings) in counts.items():
-            messages[outcome, reason] += n
-            rows.append(Tally(slots[slot].id, day, outcome, reason, came.pop((slot, day), 0), n, readings))
-        # an arrival without any outcome: unless a message was lost, only at midnight
-        rows += [Tally(slots[slot].id, day, *_OK, n, 0, 0) for (slot, day), n in came.items() if n]
-        return tuple(rows), messages
-
-
-_Counts = dict[tuple[int, int, Outcome, Reason], tuple[int, int]]
-
-
-def _count(
-    slot: NDArray[np.int64], day: NDArray[np.int64], fate: NDArray[np.int64], kept: NDArray[np.int64]
-) -> _Counts:
-    """Return {(slot, day, outcome, reason): (messages, readings stored)}."""
-    if not len(slot):
-        return {}
-    first = int(day.min())
-    days = int(day.max()) - first + 1
-    keys, row, messages = np.unique((slot * days + day - first) * 4 + fate, return_inverse=True, return_counts=True)
-    readings = np.bincount(row, kept)
-    counts: _Counts = {}
-    for key, n, stored in zip(keys.tolist(), messages.tolist(), readings.tolist(), strict=True):
-        where, which = divmod(key, 4)
-        at, later = divmod(where, days)
-        counts[at, first + later, *_FATES[which]] = n, int(stored)
-    return counts
+        opened, self._open = self._open, OpenEntry()
+        return opened.seal(self._identities, self._directory.slots, self._late_ns)

@@ -109,7 +109,7 @@ class Identities:
 
     def sift(
         self, series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
         """Remember readings, in their order of arrival, and tell what was known before each.
 
         Args:
@@ -118,19 +118,21 @@ class Identities:
             value: float64[N].
 
         Returns:
-            bool[N] known with the same value (a duplicate), and bool[N] known with another value (a conflict).
+            bool[N] known with the same value (a duplicate), and bool[N] known with another value (a conflict); None
+            if each was newer than all before it of its series, as nearly always.
         """
-        n, marks = len(series), self._marks
-        new = 0
-        for which, at in zip(series.tolist(), measured.tolist(), strict=True):
-            if at <= marks.get(which, _NEVER):
+        mark_of, marks = self._marks.get, self._marks
+        for new, (which, at) in enumerate(zip(series.tolist(), measured.tolist(), strict=True)):  # noqa: B007 - used behind the loop
+            if at <= mark_of(which, _NEVER):
                 break
             marks[which] = at
-            new += 1
+        else:
+            self._add(series, measured, value)
+            return None
+        # from the first reading on that is not newer than all before it, look closely
         self._add(series[:new], measured[:new], value[:new])
-        duplicate, conflict = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-        if new < n:  # from the first reading on that is not newer than all before it, look closely
-            duplicate[new:], conflict[new:] = self._look(series[new:], measured[new:], value[new:])
+        duplicate, conflict = np.zeros(len(series), np.bool_), np.zeros(len(series), np.bool_)
+        duplicate[new:], conflict[new:] = self._look(series[new:], measured[new:], value[new:])
         return duplicate, conflict
 
     def _look(

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.mqtt import Publish, PublishRun
     from core.ports import LogAppender, Registry
-    from gateway.admission import Admission, Sealed
+    from gateway.admission import Admission
     from gateway.metrics import GatewayMetrics
+    from gateway.open_entry import Sealed
     from gateway.registry import Directory
     from gateway.session import Link
     from gateway.settings import GatewaySettings
@@ -221,12 +222,13 @@ class Intake:
             await self._settle_some()
 
     async def _settle_some(self) -> None:
-        if self._admission.deferred:
+        if n := len(self._admission.deferred):
             await self.refresh()
-            self._admission.judge_deferred(Stage.DEVICES_KNOWN)
+            if n := self._admission.judge_deferred(Stage.DEVICES_KNOWN, n):
+                await self._allocate()
+                self._admission.judge_deferred(Stage.ALL_KNOWN, n)
         if self._admission.deferred:
-            await self._allocate()
-            self._admission.judge_deferred(Stage.ALL_KNOWN)
+            return  # they came while the catalog was asked for others
         self._seal()
         if self._sealed:
             started = self._clock.monotonic()

@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from gateway.admission import Sealed
+    from gateway.open_entry import Sealed
 
 __all__ = ["GatewayMetrics"]
 
