@@ -13,8 +13,10 @@ class SeriesSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field("embedded", description="`embedded`: files in the data folder")
-    raw_days: int = Field(90, ge=1, description="days that readings are kept, by measured time")
-    rollup_days: int = Field(3650, ge=1, description="days that hourly rollups and bands are kept; at least raw_days")
+    raw_days: int = Field(
+        36_500, ge=1, description="days that readings are kept, by measured time; by default nothing is forgotten"
+    )
+    rollup_days: int = Field(36_500, ge=1, description="days that hourly rollups and bands are kept; at least raw_days")
     seal_rows: int = Field(2_000_000, ge=1, description="unsealed rows at which the journal is sealed")
     seal_bytes: int = Field(64 << 20, ge=1, description="bytes of journal at which it is sealed")
     seal_seconds: float = Field(1800, ge=0, description="age of the oldest unsealed row at which the journal is sealed")

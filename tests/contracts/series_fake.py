@@ -16,7 +16,7 @@ DAY = 24 * HOUR
 class MemorySeriesStore:
     """Writer and reader in one, made of dicts; `raw_days` and `rollup_days` as in `SeriesSettings`."""
 
-    def __init__(self, *, raw_days: int = 90, rollup_days: int = 3650) -> None:
+    def __init__(self, *, raw_days: int = 36_500, rollup_days: int = 36_500) -> None:
         self._rows: dict[tuple[int, int], tuple[int, float, int]] = {}
         self._bands: dict[tuple[int, int], tuple[float, float, float]] = {}
         self._positions: dict[str, int] = {}
