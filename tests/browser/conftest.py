@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,13 +56,21 @@ def server(city: FakeCity) -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: FakeServer) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens a signed-in console; errors in the page fail the test."""
+def open_url(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens the console at an address and signs in; errors in the page fail the test."""
     contexts = []
     errors: list[str] = []
 
     def open_one(
-        *, width: int = 1366, height: int = 768, scheme: str = "light", lang: str = "en", sign_in: bool = True
+        url: str,
+        user: str,
+        password: str,
+        *,
+        width: int = 1366,
+        height: int = 768,
+        scheme: str = "light",
+        lang: str = "en",
+        sign_in: bool = True,
     ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -73,10 +82,10 @@ def open_page(browser: Browser, server: FakeServer) -> Iterator[Callable[..., Pa
         context.add_init_script(f"localStorage.getItem('lang') ?? localStorage.setItem('lang', '{lang}')")
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(server.url)
+        page.goto(url)
         if sign_in:
-            page.locator("input[name=username]").fill(USER)
-            page.locator("input[name=password]").fill(PASSWORD)
+            page.locator("input[name=username]").fill(user)
+            page.locator("input[name=password]").fill(password)
             page.keyboard.press("Enter")
             page.locator("[data-link=live]").wait_for()
         return page
@@ -85,3 +94,9 @@ def open_page(browser: Browser, server: FakeServer) -> Iterator[Callable[..., Pa
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def open_page(open_url: Callable[..., Page], server: FakeServer) -> Callable[..., Page]:
+    """Return a function that opens the fake city."""
+    return partial(open_url, server.url, USER, PASSWORD)

@@ -98,6 +98,13 @@ class FakeCity:
         """Return the fold of the events of *alert*."""
         return fold(self.events[alert])
 
+    def history(self, alert: str) -> list[dict[str, Any]]:
+        """Return the items of /alerts/{id}/history."""
+        return [
+            {"kind": e.kind, "at": _iso(e.at), "recorded": _iso(e.recorded), "actor": e.actor, "comment": e.comment}
+            for e in self.events[alert]
+        ]
+
     # -- what happens in the city ----------------------------------------------------------------------------------
 
     def publish(self, **changes: Any) -> None:

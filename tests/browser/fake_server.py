@@ -37,7 +37,11 @@ USER = "amina"
 PASSWORD = "correct horse"
 COOKIE = "urbanpulse_session"
 TOKEN = "a-session"
-_ACTIONS = {"acknowledge": EventKind.ACKNOWLEDGED, "resolve": EventKind.RESOLVED}
+_ACTIONS = {
+    "acknowledge": EventKind.ACKNOWLEDGED,
+    "resolve": EventKind.RESOLVED,
+    "comment": EventKind.COMMENTED,
+}
 
 
 def _ns(text: str) -> int:
@@ -102,14 +106,18 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
     def one(alert: str) -> dict[str, Any]:
         return alert_json(city.alert(alert))
 
+    @routes.get("/alerts/{alert}/history")
+    def history(alert: str) -> dict[str, Any]:
+        return {"items": city.history(alert)}
+
     @routes.post("/alerts/{alert}/{action}")
-    def act(alert: str, action: str, request: Request) -> Response:
+    def act(alert: str, action: str, request: Request, body: Annotated[dict[str, str], Body()]) -> Response:
         wanted = request.headers.get("if-match", "").strip('"')
         version = str(city.alert(alert).version)
         if wanted not in {"", version}:
             return _problem(409, f"alert {alert} is at version {version}, not {wanted}")
         try:
-            city.happen(alert, _ACTIONS[action], actor=USER)
+            city.happen(alert, _ACTIONS[action], actor=USER, comment=body.get("comment", ""))
         except Conflict as error:
             return _problem(409, str(error))
         return JSONResponse(alert_json(city.alert(alert)))

@@ -53,10 +53,15 @@ def test_axe_finds_nothing(open_page: Callable[..., Page], city: FakeCity, width
     if width > 1000:
         page.locator(".alert .actions button:last-child").first.click()
         expect(page.locator(".summary")).to_contain_text("PM2.5,")
+        page.locator(".alert summary").first.click()
+        expect(page.locator(".alert .history li")).to_have_count(1)
         found["all"] = violations(page)
     else:
         for tab in ("map", "districts", "alerts"):
             page.locator(f"#tab-{tab}").click()
+            if tab == "alerts":
+                page.locator(".alert summary").first.click()
+                expect(page.locator(".alert .history li")).to_have_count(1)
             found[tab] = violations(page)
         page.locator(".alert .actions button:last-child").first.click()
         expect(page.locator(".summary")).to_contain_text("PM2.5,")

@@ -102,6 +102,46 @@ def test_who_was_first_is_shown_when_two_acknowledge(open_page: Callable[..., Pa
     assert city.alert(alert).owner == "merdan"
 
 
+def test_the_history_of_an_alert_says_who_did_what_and_takes_a_comment(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    city.happen(alert, EventKind.ACKNOWLEDGED, actor="merdan")
+    page = open_page()
+    card = page.locator(f"[data-alert='{alert}']")
+
+    card.focus()
+    for _ in range(3):  # resolve, chart, history
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(card.locator(".history li")).to_have_text(
+        [re.compile(r"^\d\d:\d\d raised · system$"), re.compile(r"^\d\d:\d\d acknowledged · merdan$")]
+    )
+    page.keyboard.press("Tab")
+    page.keyboard.type("a <b>lorry</b> idles there")
+    page.keyboard.press("Enter")
+
+    expect(card.locator(".history li").last).to_have_text(re.compile(f"comment · {USER}a <b>lorry</b> idles there$"))
+    expect(card.locator("summary")).to_have_text("History · 1 comment")
+    expect(card.get_by_label("Comment for the record")).to_have_value("")
+    assert [(by, text) for _, by, text in city.alert(alert).comments] == [(USER, "a <b>lorry</b> idles there")]
+    assert city.alert(alert).state == AlertState.ACKNOWLEDGED
+
+    city.happen(alert, EventKind.COMMENTED, actor="merdan", comment="it has left")
+    expect(card.locator(".history li").last).to_contain_text("it has left")
+
+
+def test_a_dead_processor_is_not_taken_for_a_quiet_city(open_page: Callable[..., Page], city: FakeCity) -> None:
+    page = open_page()
+
+    city.publish(live_age_seconds=75.0)
+    expect(page.locator("[data-link=halted]")).to_contain_text("Processing stopped")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("Processing has stood still for 1 min"))
+
+    city.publish(live_age_seconds=0.1)
+    expect(page.locator("[data-link=live]")).to_be_visible()
+
+
 def test_key_a_types_a_letter_in_the_filter(open_page: Callable[..., Page], city: FakeCity) -> None:
     alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
     page = open_page()

@@ -1,5 +1,5 @@
 /** The REST client: one function per route that the console uses. Every failure is an `ApiError`. */
-import type { Alert, Device, District, Me, Readings, Snapshot } from './types'
+import type { Alert, AlertEvent, Device, District, Me, Readings, Snapshot } from './types'
 
 export class ApiError extends Error {
   /** `status` is 0 when the server could not be reached; `detail` is the server's own sentence, in English. */
@@ -85,6 +85,8 @@ export const api = {
   },
   pastAlerts: async (filter: { device?: string; state: 'resolved' | 'all'; retrospective?: 'true'; limit: number }) =>
     (await request<Page<Alert>>(`/alerts${query(filter)}`)).items,
+  history: async (id: string) => (await request<Page<AlertEvent>>(`/alerts/${encodeURIComponent(id)}/history`)).items,
+  comment: (id: string, comment: string) => post<Alert>(`/alerts/${encodeURIComponent(id)}/comment`, { comment }),
   act: (alert: Alert, action: 'acknowledge' | 'resolve') =>
     post<Alert>(`/alerts/${encodeURIComponent(alert.id)}/${action}`, {}, { 'if-match': `"${alert.version}"` }),
 }

@@ -24,7 +24,7 @@ export interface Live {
   severity: number
 }
 
-export type Link = 'connecting' | 'live' | 'quiet' | 'lost'
+export type Link = 'connecting' | 'live' | 'quiet' | 'halted' | 'lost'
 
 /** A lost stream is shown after this long, so that a blink of the network does not flash a banner. */
 const LOST_AFTER_MS = 1500
@@ -33,6 +33,8 @@ const PROBE_AFTER_MS = 3000
 const PROBE_TIMEOUT_MS = 1500
 /** No data for this long although connected: say so. */
 const QUIET_AFTER_MS = 30_000
+/** The server has not heard the processor for this long (it speaks every 2 s): values and alerts stand still. */
+const HALTED_AFTER_MS = 10_000
 const RESYNC_PAUSE_MS = 1000
 /** More changed alerts than this at once: fetching the list is cheaper. */
 const MANY_ALERTS = 8
@@ -49,6 +51,8 @@ export class City {
   lostAt = $state<number | null>(null)
   lastData = $state(0)
   connected = $state(false)
+  /** When the server last heard the processor, by our clock; null until it told. */
+  processorAt = $state<number | null>(null)
 
   readonly latest = new Map<number, Live>()
   readonly bySensor = new Map<string, Live[]>()
@@ -101,6 +105,7 @@ export class City {
   get link(): Link {
     if (this.lostAt !== null && this.now - this.lostAt >= LOST_AFTER_MS) return 'lost'
     if (this.phase === 'loading') return 'connecting'
+    if (this.processorAt !== null && this.now - this.processorAt > HALTED_AFTER_MS) return 'halted'
     return this.now - this.lastData > QUIET_AFTER_MS ? 'quiet' : 'live'
   }
 
@@ -202,6 +207,7 @@ export class City {
 
   #receive(frame: Frame): void {
     this.#lastFrame = Date.now()
+    if (frame.live_age_seconds !== undefined) this.processorAt = Date.now() - frame.live_age_seconds * 1000
     switch (this.#sequence.accept(frame)) {
       case 'apply':
         this.#apply(frame)

@@ -91,6 +91,15 @@ export interface Readings {
   band: { t: number[]; expected: number[]; low: number[]; high: number[] }
 }
 
+/** One thing that happened to an alert. */
+export interface AlertEvent {
+  kind: string
+  at: string
+  recorded: string
+  actor: string
+  comment: string
+}
+
 /** What changed since the last frame, in columns of equal length; times are epoch milliseconds. */
 export interface Frame {
   epoch: string
@@ -104,6 +113,8 @@ export interface Frame {
   alerts: string[]
   online: string[]
   offline: string[]
+  /** How long the server has not heard the processor: small in a quiet city, large when the processor is dead. */
+  live_age_seconds?: number
 }
 
 /** Names of the quality bits, lowest first (core/quality.py). */

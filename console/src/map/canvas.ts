@@ -3,17 +3,10 @@
  * Health is told by shape as well as by colour. Nothing is drawn unless something changed.
  */
 import type { Health } from '../lib/judge'
-import type { Device, District } from '../lib/types'
+import type { Device } from '../lib/types'
+import { type DistrictLabel, drawLabel, drawName, type Paint } from './labels'
 import { type Bounds, boundsOf, Projection } from './project'
 import { mark, SHAPES } from './shapes'
-
-export interface DistrictLabel {
-  district: District
-  name: string
-  detail: string
-  health: Health
-  trouble: string
-}
 
 export interface Scene {
   labels: DistrictLabel[]
@@ -35,7 +28,7 @@ export interface MapView {
 }
 
 export const COLOURS = ['map', 'map-district', 'map-line', 'map-text', 'map-muted', 'ok', 'warning', 'critical', 'offline', 'accent'] as const
-type Palette = Record<(typeof COLOURS)[number], string>
+export type Palette = Record<(typeof COLOURS)[number], string>
 
 /** More healthy sensors than this in sight and they are left to the district's count. */
 const MAX_CALM = 3000
@@ -43,8 +36,6 @@ const PICK_PIXELS = 14
 const CLICK_PIXELS = 5
 /** Pixels at the bottom that the legend covers. */
 const LEGEND = 44
-/** A district narrower than this many pixels gets a short label. */
-const TIGHT = 110
 /** Zoom from which sensors are drawn in full size and district labels step back. */
 const NEAR = 1.7
 
@@ -133,9 +124,10 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
   function drawSensors(): void {
     above.clearRect(0, 0, width, height)
     const near = at.zoom >= NEAR
+    const paint: Paint = { on: above, family, colour }
     const calm = scene.devices.length <= MAX_CALM || near
     for (const health of ['ok', 'offline', 'warning', 'critical'] as const) {
-      if (health === 'warning' && !near) for (const label of scene.labels) drawLabel(label) // over calm, under trouble
+      if (health === 'warning' && !near) drawLabels(paint) // over calm, under trouble
       if (health === 'ok' && !calm) continue
       const bad = health === 'warning' || health === 'critical'
       const radius = near ? (bad ? 8 : 5) : bad ? 7 : health === 'offline' ? 3.5 : 2.5
@@ -150,78 +142,18 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     above.globalAlpha = 1
     const chosen = scene.devices.find((d) => d.id === scene.chosen)
     if (chosen) drawChosen(chosen)
-    if (hovered) drawName(hovered)
+    const xy = hovered && place(hovered)
+    if (hovered && xy) drawName(paint, hovered.name || hovered.id, xy, width)
   }
 
-  function text(words: string, x: number, y: number, font: string, fill: string): number {
-    above.font = `${font} ${family}`
-    above.fillStyle = fill
-    above.fillText(words, x, y)
-    return above.measureText(words).width
-  }
-
-  function measure(words: string, font: string): number {
-    above.font = `${font} ${family}`
-    return above.measureText(words).width
-  }
-
-  /** A soft plate that keeps text readable over sensors. */
-  function plate(x: number, y: number, w: number, h: number, fill: string): void {
-    const before = above.globalAlpha
-    above.globalAlpha = before * 0.86
-    above.beginPath()
-    above.roundRect(x, y, w, h, 7)
-    above.fillStyle = fill
-    above.fill()
-    above.globalAlpha = before
-  }
-
-  /** Where around `y` a label covers no sensor in trouble, at most `room` (or 40) pixels away; `y` if nowhere. */
-  function freeOfTrouble(x: number, y: number, wide: number, tall: number, room: number): number {
+  function drawLabels(paint: Paint): void {
     const bad = (d: Device) => ['warning', 'critical'].includes(scene.health.get(d.id) ?? 'ok')
-    const trouble = scene.devices.filter(bad).map(place)
-    for (let away = 0; away <= Math.max(40, room); away += 12)
-      for (const middle of [y - away, y + away])
-        if (!trouble.some((xy) => xy && Math.abs(xy[0] - x) < wide / 2 + 10 && Math.abs(xy[1] - middle) < tall / 2 + 10)) return middle
-    return y
-  }
-
-  function drawLabel({ district, name, detail, health, trouble }: DistrictLabel): void {
-    const ring = district.outline.length ? boundsOf(district.outline) : null
-    if (!ring) return
-    const x = at.x((ring.west + ring.east) / 2)
-    const y = at.y((ring.south + ring.north) / 2)
-    above.globalAlpha = scene.district && scene.district !== district.id ? 0.4 : 1
-    const tight = at.x(ring.east) - at.x(ring.west) < TIGHT
-    const bold = tight ? '600 12px' : '600 14px'
-    const small = '12px'
-    const loud = '600 12px'
-    const lines = [measure(name, bold), tight ? 0 : measure(detail, small), trouble ? measure(trouble, loud) + 17 : 0]
-    const wide = Math.max(...lines) + 12
-    const tall = 24 + (tight ? 0 : 17) + (trouble ? 18 : 0)
-    const middle = freeOfTrouble(x, y, wide, tall, (at.y(ring.south) - at.y(ring.north)) / 2 - tall / 2)
-    const top = middle - tall / 2
-    plate(x - wide / 2, top, wide, tall, colour['map-district'])
-    above.textAlign = 'center'
-    text(name, x, top + 17, bold, colour['map-text'])
-    if (!tight) text(detail, x, top + 34, small, colour['map-muted'])
-    if (trouble) {
-      const line = top + (tight ? 35 : 52)
-      const half = text(trouble, x + 8.5, line, loud, colour[health]) / 2
-      mark(above, SHAPES[health], x - half - 2.5, line - 4, 5.5, colour[health], colour['map-district'])
+    const trouble = scene.devices.filter(bad).map(place).filter((xy) => xy !== null)
+    for (const label of scene.labels) {
+      above.globalAlpha = scene.district && scene.district !== label.district.id ? 0.4 : 1
+      drawLabel(paint, label, at, trouble)
     }
     above.globalAlpha = 1
-  }
-
-  function drawName(device: Device): void {
-    const xy = place(device)
-    if (!xy) return
-    const words = device.name || device.id
-    const wide = measure(words, '600 12px') + 12
-    const left = xy[0] + 16 + wide > width ? xy[0] - 16 - wide : xy[0] + 16
-    plate(left, xy[1] - 11, wide, 22, colour.map)
-    above.textAlign = 'left'
-    text(words, left + 6, xy[1] + 4, '600 12px', colour['map-text'])
   }
 
   function drawChosen(device: Device): void {
