@@ -197,3 +197,29 @@ def test_the_settings_of_a_running_city_hold_no_secret(stack: Stack, kerb: dict[
     secrets = [*json.loads((stack.data / "secrets" / "services.json").read_text()).values(), kerb["password"]]
     logs = "".join(stack.log(role) for role in stack.roles)
     assert [s for s in secrets if s in shown or s in logs] == []
+
+
+def test_a_broker_that_is_killed_and_started_again_stalls_nobody(stack: Stack, kerb: dict[str, str]) -> None:
+    stack.kill("broker")
+    until(lambda: not stack.is_open(stack.broker_port), "the broker to be gone with its parent")
+    stack.start("broker")
+    until(lambda: stack.is_open(stack.broker_port), "the broker to be back")
+
+    def stored() -> bool:
+        stack.publish("kerb-7", kerb["password"], "devices/kerb-7/readings", '{"values": {"o3": 55.5}}')
+        return latest(stack, "kerb-7", "o3") == 55.5
+
+    until(stored, "a reading after the broker came back", seconds=45)
+
+
+def test_a_killed_processor_goes_on_where_it_was_and_opens_nothing_twice(stack: Stack, kerb: dict[str, str]) -> None:
+    stack.publish("kerb-7", kerb["password"], "devices/kerb-7/readings", '{"values": {"pm10": 33.5}}')
+    until(lambda: latest(stack, "kerb-7", "pm10") == 33.5, "the reading")
+    before = {alert["id"]: alert["version"] for alert in stack.items("/api/v1/alerts?state=all")}
+
+    stack.kill("processor")
+    stack.publish("kerb-7", kerb["password"], "devices/kerb-7/readings", '{"values": {"pm10": 34.5}}')
+    stack.start("processor")
+
+    until(lambda: latest(stack, "kerb-7", "pm10") == 34.5, "what came while it was dead", seconds=45)
+    assert {alert["id"]: alert["version"] for alert in stack.items("/api/v1/alerts?state=all")} == before

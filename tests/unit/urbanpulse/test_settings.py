@@ -1,0 +1,98 @@
+"""Tests of the settings tree: where values come from, and what a wrong one says."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from core.errors import SettingsError
+from urbanpulse.cli import app
+from urbanpulse.settings import describe_settings, load_settings, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("URBANPULSE_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "city.toml"
+    file.write_text('data_dir = "here"\n[api]\nport = 1000\nhost = "0.0.0.0"\n')
+    monkeypatch.setenv("URBANPULSE_API__PORT", "2000")
+
+    settings = load_settings(file)
+
+    assert (settings.api.port, settings.api.host, str(settings.data_dir)) == (2000, "0.0.0.0", "here")
+    assert settings.broker.port == 1883
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param("[api]\nprot = 1\n", "api.prot: unknown setting; did you mean api.port", id="a typo"),
+        pytest.param("[apy]\nport = 1\n", "apy: unknown setting; did you mean api", id="a typo in a section"),
+        pytest.param('[api]\nport = "x"\n', "api.port: .*integer", id="a bad value"),
+        pytest.param("[api\n", "city.toml: ", id="no TOML"),
+    ],
+)
+def test_a_wrong_file_says_what_and_where(tmp_path: Path, content: str, text: str) -> None:
+    file = tmp_path / "city.toml"
+    file.write_text(content)
+
+    with pytest.raises(SettingsError, match=text):
+        load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("URBANPULSE_API__PROT", "did you mean URBANPULSE_API__PORT"),
+        ("URBANPULSE_DATADIR", "did you mean URBANPULSE_DATA_DIR"),
+        ("URBANPULSE_BROKR__PORT", "did you mean URBANPULSE_BROKER__PORT"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(name, "1")
+
+    with pytest.raises(SettingsError, match=text):
+        load_settings(None)
+
+
+def test_names_that_others_read_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URBANPULSE_TEST_POSTGRES_URL", "x")
+    monkeypatch.setenv("URBANPULSE_SKIP_CONSOLE", "1")
+
+    load_settings(None)
+
+
+def test_the_broker_is_embedded_until_another_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(None).broker_address.url == "mqtt://127.0.0.1:1883"
+
+    monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtts://broker.example:8883")
+    settings = load_settings(None)
+
+    assert not settings.embedded_broker
+    assert settings.broker_address.url == "mqtts://broker.example:8883"
+
+
+def test_secrets_are_shown_as_stars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URBANPULSE_MQTT__PASSWORD", "canary")
+    monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtt://127.0.0.1:1")
+
+    assert "canary" not in json.dumps(shown(load_settings(None)))
+    assert "canary" not in CliRunner().invoke(app, ["print-config"]).output
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [name for name, _, description in describe_settings() if not description] == []
