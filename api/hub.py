@@ -38,6 +38,9 @@ __all__ = ["Client", "Encoded", "HubStats", "LiveHub", "Row", "Snapshot"]
 
 log = structlog.get_logger()
 
+_PATIENT_TRIES = 5
+"""Parts start in any order: that one is away is worth a warning only after this many tries in a row."""
+
 
 class Row(NamedTuple):
     """The newest reading of a series; `measured` in ms UTC."""
@@ -208,13 +211,17 @@ class LiveHub:
             tasks.create_task(self._pump(), name="api live frames")
 
     async def _listen(self) -> None:
+        tries = 0
         while True:
+            tries += 1
             try:
                 async for frame in self._frames():
+                    tries = 0
                     self.take(frame)
                 log.warning("live feed ended, subscribing again")
             except Unavailable as error:
-                log.warning("live feed away, trying again", part=error.part, reason=error.detail)
+                tell = log.warning if tries > _PATIENT_TRIES else log.info
+                tell("live feed away, trying again", part=error.part, reason=error.detail)
             except Exception:
                 # whatever broke, operators must not lose the rest of the api with it; readyz tells by the feed's age
                 log.exception("live feed broke, trying again")
@@ -223,16 +230,20 @@ class LiveHub:
 
     async def _keep_whole(self) -> None:
         """Read the table from the store at first and after every gap, for as long as that takes."""
+        tries = 0
         while True:
             await self._stale.wait()
             self._stale.clear()
+            tries += 1
             try:
                 await self.reload()
             except Unavailable as error:
-                log.warning("latest values not read, trying again", part=error.part, reason=error.detail)
+                tell = log.warning if tries > _PATIENT_TRIES else log.info
+                tell("latest values not read, trying again", part=error.part, reason=error.detail)
             except Exception:
                 log.exception("latest values not read, trying again")
             else:
+                tries = 0
                 continue
             self._stale.set()
             await self._clock.sleep(self._settings.retry_seconds)

@@ -20,6 +20,7 @@ __all__ = ["DOCS", "STATIC", "page_routes"]
 STATIC = Path(__file__).parent / "static"
 DOCS = Path(__file__).parent / "docs_page"
 
+_READ = ["GET", "HEAD"]
 _FOREVER = "public, max-age=31536000, immutable"
 _OWN = ("api", "docs", "livez", "metrics", "openapi.json", "readyz")
 _NOT_BUILT = """<!doctype html>
@@ -41,17 +42,17 @@ def page_routes(static_dir: str | PathLike[str]) -> APIRouter:
     built = (static / "index.html").is_file()
     console = StaticFiles(directory=static) if built else None
 
-    @router.get("/docs")
+    @router.api_route("/docs", methods=_READ)
     async def docs_page() -> Response:
         return FileResponse(DOCS / "index.html", headers={"Cache-Control": "no-cache"})
 
-    @router.get("/docs/{path:path}")
+    @router.api_route("/docs/{path:path}", methods=_READ)
     async def docs_file(path: str, request: Request) -> Response:
         response = await docs.get_response(path or "index.html", request.scope)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
-    @router.get("/{path:path}")
+    @router.api_route("/{path:path}", methods=_READ)
     async def page(path: str, request: Request) -> Response:
         if path.split("/", 1)[0] in _OWN:
             raise Refusal(404, "not-found", f"no such address: /{path[:200]}")

@@ -68,7 +68,7 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
                     await _start(supervisor, tasks, installation, config=config, demo=demo, screen=screen, stop=stop)
                     await stop.wait()
                 finally:
-                    with screen.stage("stopping"):
+                    with screen.last_stage("stopping"):
                         await supervisor.stop()
         except* UrbanpulseError as group:
             raise group.exceptions[0] from None
@@ -198,6 +198,7 @@ class _Screen:
         self._console = Console(highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._past: TaskID | None = None
+        self._ending = False
 
     def __enter__(self) -> None:
         return None
@@ -212,6 +213,11 @@ class _Screen:
             return self._console.status(f"{name} …")
         self._console.print(f"{name} …")
         return nullcontext()
+
+    def last_stage(self, name: str) -> AbstractContextManager[object]:
+        """Show that *name* is under way, and no progress of roles any more."""
+        self._ending = True
+        return self.stage(name)
 
     def welcome(self, url: str, user: dict[str, str]) -> None:
         """Print the one URL and the login."""
@@ -236,7 +242,8 @@ class _Screen:
         except ValueError:
             return
         if "progress" in event:
-            self._show_progress(event["progress"])
+            if not self._ending:
+                self._show_progress(event["progress"])
         elif event.get("level") in {"warning", "error", "critical"}:
             known = {"role", "event", "level", "ts", "exception"}
             facts = " ".join(f"{k}={v}" for k, v in event.items() if k not in known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from api import ApiSettings, LiveHub
 from api.problems import Refusal
@@ -196,6 +197,24 @@ async def test_the_store_never_replaces_what_is_newer_or_the_same() -> None:
     assert (same.value, same.severity) == (5.0, 0.5)
     assert corrected.value == 6.0
     assert stage.hub.snapshot().rows[1].value == 8.0
+
+
+async def test_a_part_that_starts_later_is_worth_a_warning_only_when_it_stays_away() -> None:
+    stage = Stage(clock=RunningClock(), retry_seconds=0.01, frames_per_second=50)
+    stage.away = True
+    stage.feed.waiting.extend([Unavailable("broker", "gone")] * 7)
+    with capture_logs() as events:
+        running = asyncio.create_task(stage.hub.run(), name="hub")
+        async with asyncio.timeout(5):
+            while min(sum(e["event"].startswith(what) for e in events) for what in ("live feed", "latest")) < 7:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    for what in ("live feed away", "latest values not read"):
+        levels = [event["log_level"] for event in events if event["event"].startswith(what)]
+        assert levels[:7] == ["info"] * 5 + ["warning"] * 2
 
 
 async def test_feed_and_store_may_be_away_and_come_back() -> None:

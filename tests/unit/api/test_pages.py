@@ -36,6 +36,25 @@ async def test_the_console_is_served_for_its_own_addresses(built: World, path: s
     assert "console" in answer.text
 
 
+async def test_head_is_answered_like_get_without_the_page(built: World) -> None:
+    async with built.client(None) as client:
+        page, docs = await client.head("/"), await client.head("/docs")
+
+    assert [(a.status_code, a.content) for a in (page, docs)] == [(200, b""), (200, b"")]
+
+
+@pytest.mark.parametrize(
+    "path", ["/..%2f..%2fsecret", "/assets/..%2f..%2fsecret", "/docs/..%2f..%2fsecret", "/%2fetc/passwd"]
+)
+async def test_no_path_leads_out_of_the_folder(built: World, tmp_path: Path, path: str) -> None:
+    (tmp_path.parent / "secret").write_text("mine")
+    async with built.client(None) as client:
+        answer = await client.get(path)
+
+    assert "mine" not in answer.text
+    assert "root:" not in answer.text
+
+
 async def test_hashed_assets_are_cached_for_ever_and_others_are_asked_for_again(built: World) -> None:
     async with built.client(None) as client:
         asset = await client.get("/assets/app-1a2b.js")
