@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from core.mqtt import Publish, PublishRun
     from core.ports import LogAppender, Registry
     from gateway.admission import Admission
+    from gateway.link import Link
     from gateway.metrics import GatewayMetrics
     from gateway.open_entry import Sealed
     from gateway.registry import Directory
-    from gateway.session import Link
     from gateway.settings import GatewaySettings
 
 __all__ = ["Intake"]
@@ -52,7 +52,7 @@ class _Owed(NamedTuple):
 
 
 class Intake:
-    """Takes messages from links and makes them durable; the `gateway.session.Sink` of the gateway."""
+    """Takes messages from links and makes them durable; the `gateway.link.Sink` of the gateway."""
 
     def __init__(
         self,
@@ -188,8 +188,7 @@ class Intake:
 
     def _note_appended(self, position: int, started: float) -> None:
         self._appended_at = self._clock.monotonic()
-        self._metrics.commit_seconds.observe(self._appended_at - started)
-        self._metrics.log_position.set(position)
+        self._metrics.commit(position, self._appended_at - started)
         for sealed, _ in self._sealed:
             self._metrics.count(sealed)
         self._sealed.clear()
