@@ -47,6 +47,7 @@ _TURNED_AWAY = dict.fromkeys(_REFUSALS, Outcome.REFUSED) | {Reason.REPEATED: Out
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
+_NOT_PLAIN = (*UNDECODABLE, ValueError, KeyError)  # undecodable, not one value, a strange time, an unknown metric
 
 
 class Deferred(NamedTuple):
@@ -99,11 +100,14 @@ class Admission:
         """
         routes, resolve = self._directory.routes.get, self._directory.route
         max_bytes, max_depth = self._settings.max_payload_bytes, self._settings.max_depth
-        earliest, latest, late_ns = self._earliest_ns, now_ns + self._ahead_ns, self._late_ns
+        earliest, latest = self._earliest_ns, now_ns + self._ahead_ns
+        # not late for the last of these messages, and not ahead of the first
+        usual = max(earliest, now_ns + len(topics) - self._late_ns)
         opened, decode, readings = self._open, decode_items, Use.READINGS
+        slots, add_slot = opened.slot, opened.slot.append
         add_series, add_measured = opened.series.append, opened.measured.append
         add_value, add_message = opened.value.append, opened.message.append
-        add_slot, add_received, add_newest = opened.slot.append, opened.received.append, opened.newest.append
+        add_received, add_newest = opened.received.append, opened.newest.append
         arrived: list[int] = []
         arrive = arrived.append
         received = now_ns - 1
@@ -111,38 +115,39 @@ class Admission:
             received += 1
             route = routes(topic) or resolve(topic)
             station = route.station
-            arrive(station.slot)
+            slot = station.slot
+            arrive(slot)
             station.tokens -= 1
             try:
                 if (
                     route.use is readings
                     and station.tokens >= 0
                     and len(payload) <= max_bytes
-                    and payload.count(b"[") + payload.count(b"{") <= max_depth
+                    and b"[" not in payload
+                    and payload.count(b"{") <= max_depth
                     and (item := decode(payload)).__class__ is Item
                     and item.device is None
-                    and item.ts.__class__ is int
-                    and len(item.values) == 1
+                    and (ts := item.ts).__class__ is int
                 ):
                     # nearly every message: one object, one value, a number as time; the same as `_admit`, in place
-                    (name, value), *_ = item.values.items()
-                    ts = item.ts
+                    values = item.values
+                    (name,) = values
+                    series = station.series[name]
                     at = ts * 1_000_000 if 100_000_000_000 <= ts < 100_000_000_000_000 else time_ns(ts)
-                    series = station.series.get(name)
-                    if series is not None and earliest <= at <= latest:
-                        add_message(len(opened.slot))
+                    if (is_usual := usual <= at <= now_ns) or earliest <= at <= latest:
+                        if not is_usual:
+                            opened.is_usual = False
+                        add_message(len(slots))
                         add_series(series)
                         add_measured(at)
-                        add_value(value)
-                        add_slot(station.slot)
+                        add_value(values[name])
+                        add_slot(slot)
                         add_received(received)
                         add_newest(at)
-                        if not received - late_ns <= at <= received:
-                            opened.is_usual = False
                         continue
-            except (*UNDECODABLE, ValueError):
+            except _NOT_PLAIN:
                 pass  # the long way finds the words for it
-            self._judge_slowly(route, Deferred(topic, payload, received, retained, station.slot))
+            self._judge_slowly(route, Deferred(topic, payload, received, retained, slot))
         opened.arrive(now_ns // _DAY, arrived)
 
     def _judge_slowly(self, route: Route, message: Deferred) -> None:

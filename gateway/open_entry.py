@@ -146,7 +146,9 @@ class OpenEntry:
         """Return the tallies of an entry of one day in which every message was accepted in full."""
         day, (outcome, reason) = self.day, _OK_TEXTS
         received = Counter(self.arrived)
-        accepted = received if self.arrived == self.slot else Counter(self.slot)
+        if is_single and self.arrived == self.slot:
+            return tuple([Tally(stations[slot].id, day, outcome, reason, n, n, n) for slot, n in received.items()])
+        accepted = Counter(self.slot)
         readings = accepted if is_single else Counter([self.slot[row] for row in self.message])
         return tuple(
             [

@@ -79,7 +79,10 @@ class Reader:
             first = data[at]
             size = data[at + 1]
             body = at + 2
-            if size > 127:
+            if size > 127 and body < end and data[body] < 128:
+                size += (data[body] << 7) - 128
+                body += 1
+            elif size > 127:
                 size &= 127
                 shift = 7
                 byte = 128
