@@ -33,13 +33,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import logging
 
 import structlog
-from _harness import arguments, cpu_seconds, free_port, report, resident_bytes, started, wait_for_port
-from _publisher import DEVICES, device
 from prometheus_client import CollectorRegistry
 
 import gateway
 from backends.catalog import CatalogSettings, open_catalog
 from backends.log import LogSettings, SqliteLog
+from bench._harness import arguments, cpu_seconds, free_port, report, resident_bytes, started, wait_for_port
+from bench._publisher import DEVICES, device
 from core.city import Device
 from gateway import GatewaySettings, MqttSettings
 from urbanpulse.clock import SystemClock

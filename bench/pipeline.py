@@ -25,10 +25,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from _harness import arguments, cpu_seconds, free_port, report, resident_bytes, started, wait_for_port
-
 from backends.catalog import CatalogSettings, open_catalog
 from backends.series import SeriesSettings, open_reader
+from bench._harness import arguments, cpu_seconds, free_port, report, resident_bytes, started, wait_for_port
 from core.city import Device
 from core.mqtt import Version, connect, publish
 
