@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from core.clock import Clock
     from urbanpulse.installation import Installation
     from urbanpulse.settings import Settings
 
@@ -35,6 +36,8 @@ __all__ = ["run_up"]
 _READY_SECONDS = 60.0
 _DEMO_NAME = "Ak Bulak (simulated)"
 _STATE_CHARS = 300
+_SAME_SIGNAL_SECONDS = 1.0
+"""A signal this soon after the first one is the same: `timeout` and some shells send to a process and to its group."""
 
 
 async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None:
@@ -50,7 +53,7 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
     with screen:
         _check_ports(settings)
         supervisor = Supervisor(folder=settings.data_dir.resolve() / "logs", clock=clock, tell=screen.trouble)
-        _stop_on_signals(stop, supervisor)
+        _stop_on_signals(stop, supervisor, clock)
         with screen.stage("preparing"):
             installation = await asyncio.to_thread(prepare, settings)
             if demo:
@@ -68,10 +71,14 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
         screen.goodbye(installation.folder)
 
 
-def _stop_on_signals(stop: asyncio.Event, supervisor: Supervisor) -> None:
+def _stop_on_signals(stop: asyncio.Event, supervisor: Supervisor, clock: Clock) -> None:
+    first = float("inf")
+
     def heard() -> None:
-        if stop.is_set():
+        nonlocal first
+        if clock.monotonic() - first > _SAME_SIGNAL_SECONDS:
             supervisor.hurry()
+        first = min(first, clock.monotonic())
         stop.set()
 
     loop = asyncio.get_running_loop()
