@@ -15,6 +15,7 @@ import json
 import logging
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import numpy as np
 import structlog
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
 from core.batch import ReadingBatch
