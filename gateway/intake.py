@@ -131,7 +131,10 @@ class Intake:
         self._admission.defers_strangers = self._clock.monotonic() - self._refreshed_at > _FRESH_SECONDS
         self._admission.judge(run.topics, run.payloads, now)
         for offset, message in enumerate(rare, start=len(run)):
-            self._admission.judge((message.topic,), (message.payload,), now + offset, retained=message.retain)
+            if message.unread:
+                self._admission.refuse_long(message.topic, now + offset)
+            else:
+                self._admission.judge((message.topic,), (message.payload,), now + offset, retained=message.retain)
         self._owed.append(_Owed(link, run.packet_ids, rare))
         if self._blocked.is_set() or self._admission.deferred:
             self._block(link)

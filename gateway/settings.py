@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 __all__ = ["GatewaySettings", "MqttSettings"]
 
@@ -64,11 +64,13 @@ class GatewaySettings(BaseModel):
 
 
 class MqttSettings(BaseModel):
-    """How the broker is reached."""
+    """How the broker is reached. A user and password in `url` are taken over into their own settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(default="mqtt://127.0.0.1:1883", description="mqtt://host[:port], or mqtts:// for TLS.")
+    url: str = Field(
+        default="mqtt://127.0.0.1:1883", description="mqtt://[user:password@]host[:port], or mqtts:// for TLS."
+    )
     username: str | None = Field(default=None, description="User name for the broker.")
     password: SecretStr | None = Field(default=None, description="Password for the broker.")
     client_id: str = Field(
@@ -91,7 +93,10 @@ class MqttSettings(BaseModel):
         default=10_000, ge=1, le=65_535, description="Unacknowledged messages the broker may send (MQTT 5)."
     )
     max_packet_bytes: int = Field(
-        default=16_777_216, ge=1024, description="Longer packets end the connection; MQTT 5 brokers drop them instead."
+        default=16_777_216,
+        ge=1024,
+        description="Longer messages are skipped unread, refused as too_large, acknowledged; "
+        "MQTT 5 brokers drop them themselves.",
     )
     reconnect_min_seconds: float = Field(default=0.2, gt=0, description="First wait before connecting again; doubles.")
     reconnect_max_seconds: float = Field(default=15.0, gt=0, description="Longest wait before connecting again.")
@@ -99,12 +104,28 @@ class MqttSettings(BaseModel):
         default=15.0, gt=0, description="Wait after the broker refused our credentials or our subscription."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_credentials(cls, data: Any) -> Any:
+        """Take user and password out of the address, so that it can be logged and printed; what is set itself wins."""
+        url = data.get("url") if isinstance(data, dict) else None
+        if not isinstance(url, str):
+            return data
+        scheme, slashes, rest = url.partition("://")
+        user, at, host = rest.rpartition("@")  # a password may hold what ought to be quoted: the last one counts
+        if not at:
+            return data
+        name, _, password = user.partition(":")
+        found = {"username": unquote(name) or None, "password": unquote(password) or None}
+        given = {key: value for key, value in data.items() if value is not None}
+        return found | given | {"url": scheme + slashes + host}
+
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.username or parts.path.strip("/"):
-            raise ValueError("mqtt://host[:port] or mqtts://host[:port] expected; credentials have their own settings")
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/"):
+            raise ValueError("mqtt://host[:port] or mqtts://host[:port] expected, user:password@ before the host")
         _ = parts.port  # raises ValueError when it is no port
         return url
 

@@ -41,6 +41,7 @@ __all__ = [
     "connect",
     "disconnect",
     "parse",
+    "parse_publish",
     "pingreq",
     "publish",
     "subscribe",
@@ -95,7 +96,10 @@ class Connack:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A message. `topic` is raw UTF-8; `packet_id` is 0 for QoS 0."""
+    """A message. `topic` is raw UTF-8; `packet_id` is 0 for QoS 0.
+
+    `unread` counts the bytes behind the packet id that the reader skipped, because the packet is over-long.
+    """
 
     topic: bytes
     payload: bytes
@@ -104,6 +108,7 @@ class Publish:
     retain: bool = False
     dup: bool = False
     properties: Properties = field(default_factory=dict)
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ def parse(first: int, body: bytes, version: Version) -> Packet:
     """
     kind = first >> 4
     if kind == Kind.PUBLISH:
-        return _parse_publish(first, body, version)
+        return parse_publish(first, body, version)
     flags = 2 if kind == Kind.PUBREL else 0
     if kind == 0 or first & 0x0F != flags:
         raise bad(f"packet type {kind} with flags {first & 15}: not MQTT")
@@ -255,7 +260,8 @@ def parse(first: int, body: bytes, version: Version) -> Packet:
             raise bad(f"{other.name}: a broker does not send that in MQTT {'5' if version is Version.V5 else '3.1.1'}")
 
 
-def _parse_publish(first: int, body: bytes, version: Version) -> Publish:
+def parse_publish(first: int, body: bytes, version: Version) -> Publish:
+    """Return the PUBLISH packet whose fixed header starts with byte *first*; see `parse`."""
     qos, end = first >> 1 & 3, len(body)
     if qos == 3:
         raise bad("PUBLISH: QoS 3")

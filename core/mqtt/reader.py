@@ -4,17 +4,21 @@ The hot path of the product is a run of PUBLISH packets of QoS 0 and 1 in one re
 of a `PublishRun`; no object is made per packet. Everything else (acknowledgements, QoS 2, retained messages) is rare
 and becomes a `Packet`. Order among the rare and among the run is kept; between the two it is not, and need not be:
 MQTT orders messages per topic and QoS, and a retained message comes before all others of its subscription.
+
+An over-long PUBLISH is skipped as it streams by and reported without its payload, so that it can be acknowledged: a
+broker would send it again on every connection, and nothing behind it would ever arrive.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.mqtt.packets import Kind, Version, parse
+from core.mqtt.packets import Kind, Version, parse, parse_publish
 from core.mqtt.wire import bad, parse_properties
 
 if TYPE_CHECKING:
-    from core.mqtt.packets import Packet
+    from core.mqtt.packets import Packet, Publish
 
 __all__ = ["PublishRun", "Reader"]
 
@@ -47,6 +51,8 @@ class Reader:
         self._max = max_packet_bytes
         self._rest = bytearray()
         self._need = 0  # bytes that `_rest` must reach before looking again is worth while
+        self._skip = 0  # bytes of `_long` that are still to come, and are not kept
+        self._long: Publish | None = None
 
     def feed(self, data: bytes, run: PublishRun) -> list[Packet]:
         """Read *data*; append plain messages to *run*, return all other packets.
@@ -55,6 +61,13 @@ class Reader:
             MalformedPayload: reason `bad_packet`; the connection is beyond repair. What was appended to *run* and
                 came before the bad packet is whole.
         """
+        if self._long is not None:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            if self._skip:
+                return []
+            done, self._long = self._long, None
+            return [done, *self.feed(data[skipped:], run)]
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:
@@ -95,9 +108,20 @@ class Reader:
                         raise bad("remaining length: more than four bytes")
                 if byte > 127:
                     break  # the length itself is unfinished
-            if size > longest:
-                raise bad(f"{_name(first)} of {size} bytes: at most {longest}")
             stop = body + size
+            if size > longest:
+                head = self._head(first, data, body, stop)
+                if head > end:
+                    self._need = head - at
+                    break
+                # without its properties it is parsed as version 3.1.1 has it
+                found = replace(parse_publish(first, data[body:head], Version.V311), unread=stop - head)
+                if stop > end:
+                    self._long, self._skip = found, stop - end
+                    return end, packets
+                packets.append(found)
+                at = stop
+                continue
             if stop > end:
                 self._need = stop - at
                 break
@@ -126,6 +150,21 @@ class Reader:
                 packets.append(parse(first, data[body:stop], self.version))
             at = stop
         return at, packets
+
+    def _head(self, first: int, data: bytes, body: int, stop: int) -> int:
+        """Return where what matters of an over-long PUBLISH ends: topic and packet id.
+
+        Raises:
+            MalformedPayload: it is no PUBLISH, or its topic is longer than itself.
+        """
+        if first >> 4 != Kind.PUBLISH:
+            raise bad(f"{_name(first)} of {stop - body} bytes: at most {self._max}")
+        if body + 2 > len(data):
+            return body + 2
+        head = body + 2 + (data[body] << 8 | data[body + 1]) + (2 if first & 6 else 0)
+        if head > stop:
+            raise bad("PUBLISH topic: cut short")
+        return head
 
 
 def _name(first: int) -> str:

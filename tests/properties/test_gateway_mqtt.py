@@ -14,8 +14,10 @@ from core.mqtt import Packet, PublishRun, Reader, Version, publish
 versions = st.sampled_from(Version)
 
 
-def read(version: Version, pieces: list[bytes]) -> tuple[list[bytes], list[bytes], list[bytes], list[Packet], str]:
-    reader, run, packets, error = Reader(version, max_packet_bytes=4096), PublishRun(), [], ""
+def read(
+    version: Version, pieces: list[bytes], *, longest: int = 4096
+) -> tuple[list[bytes], list[bytes], list[bytes], list[Packet], str]:
+    reader, run, packets, error = Reader(version, max_packet_bytes=longest), PublishRun(), [], ""
     try:
         for piece in pieces:
             packets += reader.feed(piece, run)
@@ -52,12 +54,12 @@ def test_a_framed_packet_of_garbage_raises_the_one_error_or_nothing(version: Ver
     read(version, [bytes((first, len(body))) + body])
 
 
-@given(st.lists(messages, max_size=8), st.lists(st.integers(0, 2000), max_size=12))
-def test_packets_are_the_same_however_the_stream_is_cut(packets: list[bytes], cuts: list[int]) -> None:
+@given(st.lists(messages, max_size=8), st.lists(st.integers(0, 2000), max_size=12), st.sampled_from([20, 100, 4096]))
+def test_packets_are_the_same_however_the_stream_is_cut(packets: list[bytes], cuts: list[int], longest: int) -> None:
     raw = b"".join(packets)
 
-    whole = read(Version.V5, [raw])
-    pieces = read(Version.V5, cut(raw, cuts))
+    whole = read(Version.V5, [raw], longest=longest)
+    pieces = read(Version.V5, cut(raw, cuts), longest=longest)
 
     assert not whole[4]
     assert whole == pieces

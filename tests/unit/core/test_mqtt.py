@@ -301,7 +301,13 @@ MALFORMED: list[Any] = [
     pytest.param(V311, "21020000", "packet type 2 with flags 1: not MQTT", id="flags where none belong"),
     pytest.param(V311, "6002000a", "packet type 6 with flags 0: not MQTT", id="PUBREL without its flag"),
     pytest.param(V311, "30ffffffff7f", "remaining length: more than four bytes", id="an endless length"),
-    pytest.param(V311, "30808040", "PUBLISH of 1048576 bytes: at most 1000", id="a packet that is too long"),
+    pytest.param(V311, "90808040", "SUBACK of 1048576 bytes: at most 1000", id="a packet that is too long"),
+    pytest.param(
+        V311, "3080804000000000", "PUBLISH topic: empty, and no topic alias was agreed", id="long, empty topic"
+    ),
+    pytest.param(V311, "32808040000161 0000".replace(" ", ""), "PUBLISH packet id: 0", id="long, packet id 0"),
+    pytest.param(V311, "36808040000161 0001".replace(" ", ""), "PUBLISH: QoS 3", id="long, QoS 3"),
+    pytest.param(V311, "30e907 0fff".replace(" ", ""), "PUBLISH topic: cut short", id="long, its topic longer"),
     pytest.param(V311, "200100", "CONNACK: cut short", id="CONNACK of one byte"),
     pytest.param(V311, "20020200", "CONNACK flags: 0x02", id="CONNACK with reserved flags"),
     pytest.param(V311, "2003000000", "CONNACK: 1 bytes too many", id="CONNACK with more behind it"),
@@ -372,8 +378,33 @@ def test_a_packet_at_the_limit_passes_and_one_byte_more_does_not() -> None:
     raw = publish(b"t", b"x" * 997, version=V311)
 
     assert len(feed(V311, raw, max_packet_bytes=1000)[0]) == 1
-    with pytest.raises(MalformedPayload, match="PUBLISH of 1000 bytes: at most 999"):
-        feed(V311, raw, max_packet_bytes=999)
+    run, packets = feed(V311, raw, max_packet_bytes=999)
+    assert len(run) == 0
+    assert packets == [Publish(b"t", b"", unread=997)]
+
+
+@pytest.mark.parametrize("version", list(Version))
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_an_over_long_message_is_skipped_and_the_next_one_read(version: Version, qos: int) -> None:
+    long = publish(b"long", b"x" * 2000, version=version, qos=qos, packet_id=7, dup=qos > 0, retain=True)
+    raw = long + publish(b"t", b"next", version=version)
+    expected = [Publish(b"long", b"", qos, 7 if qos else 0, True, qos > 0, unread=2000 + (version is V5))]
+
+    for size in (1, 2, 7, 1000, 5000):
+        run, packets = feed(version, *(raw[at : at + size] for at in range(0, len(raw), size)), max_packet_bytes=1000)
+
+        assert packets == expected
+        assert run.payloads == [b"next"]
+
+
+def test_nothing_of_an_over_long_message_is_kept() -> None:
+    reader, run = Reader(V311, max_packet_bytes=1000), PublishRun()
+    head = publish(b"t", b"", version=V311, qos=1, packet_id=1)[2:]
+    reader.feed(b"\x32\xff\xff\xff\x7f" + head, run)  # 256 MB are announced
+
+    for _ in range(100):
+        assert reader.feed(bytes(100_000), run) == []
+        assert not reader._rest
 
 
 def test_what_cannot_be_sent_is_refused() -> None:

@@ -453,3 +453,41 @@ def test_whatever_comes_the_ledger_balances_and_grouping_changes_nothing() -> No
 
 def test_every_reason_belongs_to_the_closed_set() -> None:
     assert {reason for _, reason, _ in BAD} <= set(Reason)
+
+
+def test_a_message_that_came_while_its_device_was_unknown_is_counted_in_one_account() -> None:
+    """Arrival and outcome stand under the same device, or its ledger row would not balance."""
+    it = admission()
+    it.defers_strangers = True
+    it.judge([b"devices/new/readings", b"devices/ghost/readings"], [body(), body()], NOW)
+    it._directory.load([Device("new", "air", "centre")], [Series(50, "new", "pm25", "centre")])
+    it.judge_deferred(Stage.DEVICES_KNOWN, 2)
+
+    sealed = it.seal()
+
+    assert sorted((t.device, t.received, t.messages) for t in sealed.tallies) == [("-", 1, 1), ("new", 1, 1)]
+
+
+def test_messages_that_come_while_the_catalog_is_asked_for_others_wait_for_their_own_turn() -> None:
+    it = admission()
+    it.judge([TOPIC], [body(metric="o3")], NOW)
+    assert it.judge_deferred(Stage.DEVICES_KNOWN, 1) == 1
+    it.judge([TOPIC], [body(metric="so2")], NOW + 10)  # meanwhile
+    it._directory.learn([Series(7, "air-01", "o3", "centre")])
+
+    assert it.judge_deferred(Stage.ALL_KNOWN, 1) == 0
+    assert len(it.deferred) == 1
+    assert it.judge_deferred(Stage.DEVICES_KNOWN, 1) == 1
+    assert it.wanted == {("air-01", "so2")}
+    it._directory.learn([Series(8, "air-01", "so2", "centre")])
+    it.judge_deferred(Stage.ALL_KNOWN, 1)
+
+    assert outcomes(it.seal()) == {("air-01", "accepted", "ok"): 2}
+
+
+def test_an_over_long_message_is_counted_under_its_device() -> None:
+    it = admission()
+    it.refuse_long(TOPIC, NOW)
+    it.refuse_long(b"devices/ghost/readings", NOW)
+
+    assert outcomes(it.seal()) == {("air-01", "refused", "too_large"): 1, ("-", "refused", "too_large"): 1}

@@ -22,6 +22,7 @@ from gateway.ledger import Bookkeeper, add_up
 from gateway.metrics import GatewayMetrics
 from gateway.settings import GatewaySettings, MqttSettings
 from tests.unit.gateway.conftest import FakeLedger, FakeLog, FakeRegistry, eventually, running
+from urbanpulse.settings import load_settings, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -307,9 +308,7 @@ async def test_the_ledger_survives_a_catalog_that_is_away() -> None:
         await eventually(lambda: sum(t.messages for t in ledger.tallies) == 1)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://h", "mqtt://", "mqtt://user:secret@h", "mqtt://h/path", "mqtt://h:99999", "nonsense"]
-)
+@pytest.mark.parametrize("url", ["http://h", "mqtt://", "mqtt://h/path", "mqtt://h:99999", "nonsense"])
 def test_an_impossible_broker_address_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         MqttSettings(url=url)
@@ -345,3 +344,117 @@ async def test_chaos_loses_nothing_and_stores_nothing_twice() -> None:
         assert not open_ids
 
     assert sorted(v for _, _, v in log.rows()) == [float(i) for i in range(1, total + 1)]
+
+
+async def test_an_over_long_message_is_refused_and_acknowledged_and_stalls_nothing() -> None:
+    """An honest broker of MQTT 3.1.1 would send it again on every connection, and nothing else behind it."""
+    body = b"[" + b" " * 300_000 + b"]"
+    async with scripted() as (broker, mqtt):
+        narrow = mqtt.model_copy(update={"max_packet_bytes": 1024})
+        async with running(narrow, settings=FAST) as it:
+            broker.send(
+                publish(TOPIC, body, version=V, qos=1, packet_id=1),
+                publish(TOPIC, body, version=V, qos=2, packet_id=2),
+                publish("devices/ghost/readings", body, version=V, qos=1, packet_id=3, retain=True),
+                message(4),
+            )
+            await eventually(lambda: len(broker.got) == 16)
+
+            assert sorted(broker.got[at : at + 4] for at in range(0, 16, 4)) == [
+                *(pubacks(i) for i in (1, 3, 4)),
+                bytes.fromhex("50020002"),
+            ]
+            assert it.log.tallies() == {
+                ("air-01", "refused", "too_large"): 2,
+                ("-", "refused", "too_large"): 1,
+                ("air-01", "accepted", "ok"): 1,
+            }
+            assert it.log.received() == 4
+            assert broker.connections == 1
+
+
+async def test_qos_2_that_waits_over_a_reconnect_is_stored_once_and_answered_on_the_new_link() -> None:
+    """Without a time of its own nothing but the packet id tells that it is the same message."""
+    log = FakeLog(failures=["disk full"] * 1_000_000)
+    timeless = publish(f"{TOPIC}/pm25", b"3", version=V, qos=2, packet_id=7)
+    async with scripted() as (broker, mqtt):
+        impatient = mqtt.model_copy(update={"keepalive_seconds": 1})  # a held link notices by its pings that it is lost
+        async with running(impatient, log=log, settings=FAST):
+            broker.session_present = True
+            broker.send(timeless)
+            await eventually(lambda: log.attempts > 1)
+            broker.drop()
+            await eventually(lambda: broker.writer is not None)
+            broker.send(timeless)
+            await asyncio.sleep(0.1)  # the new link takes it, and is not held for it
+            assert not broker.got
+            log.failures.clear()
+
+            await eventually(lambda: bytes(broker.got) == bytes.fromhex("50020007"))
+
+    assert log.received() == 1
+    assert len(log.rows()) == 1
+
+
+async def test_a_packet_id_of_a_new_session_is_not_answered_for_the_old_one() -> None:
+    log = FakeLog(failures=["disk full"] * 1_000_000)
+    async with scripted() as (broker, mqtt):
+        impatient = mqtt.model_copy(update={"keepalive_seconds": 1})
+        async with running(impatient, log=log, settings=FAST):
+            broker.send(message(7, qos=2))
+            await eventually(lambda: log.attempts > 1)
+            broker.drop()
+            await eventually(lambda: broker.writer is not None)
+            other = publish(f"{TOPIC}/no2", b"3", version=V, qos=2, packet_id=7)
+            broker.send(other)
+            await asyncio.sleep(0.1)
+            log.failures.clear()
+
+            await eventually(lambda: bytes(broker.got) == bytes.fromhex("50020007"))
+
+    assert log.received() == 2
+    assert len(log.rows()) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"url": "mqtt://gw:secret@h:1884"}, ("mqtt://h:1884", "gw", "secret"), id="in the address"),
+        pytest.param({"url": "mqtts://gw@h"}, ("mqtts://h", "gw", None), id="a user alone"),
+        pytest.param({"url": "mqtt://g%40w:s%3Aecret%2F@h"}, ("mqtt://h", "g@w", "s:ecret/"), id="quoted"),
+        pytest.param({"url": "mqtt://gw:se@c/ret@h"}, ("mqtt://h", "gw", "se@c/ret"), id="not quoted, as people write"),
+        pytest.param(
+            {"url": "mqtt://gw:secret@h", "username": "me", "password": "mine"},
+            ("mqtt://h", "me", "mine"),
+            id="what is set itself wins",
+        ),
+        pytest.param(
+            {"url": "mqtt://gw:secret@h", "username": None}, ("mqtt://h", "gw", "secret"), id="nothing set is nothing"
+        ),
+    ],
+)
+def test_credentials_in_the_address_move_into_their_settings(
+    given: dict[str, str | None], expected: tuple[str, str, str | None]
+) -> None:
+    mqtt = MqttSettings.model_validate(given)
+
+    password = None if mqtt.password is None else mqtt.password.get_secret_value()
+    assert (mqtt.url, mqtt.username, password) == expected
+
+
+def test_a_password_in_the_address_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtt://gw:hush@h:1884")
+
+    settings = load_settings(None)
+
+    assert settings.mqtt.url == "mqtt://h:1884"
+    assert settings.mqtt.username == "gw"
+    assert "hush" not in f"{shown(settings)} {settings!r}"
+
+
+@pytest.mark.parametrize("url", ["mqtt://gw:hush@h:99999", "http://gw:hush@h", "mqtt://gw:hush@"])
+def test_a_wrong_address_is_refused_without_telling_its_password(url: str) -> None:
+    with pytest.raises(ValidationError) as found:
+        MqttSettings(url=url)
+
+    assert "hush" not in f"{found.value} {found.value!r}"
