@@ -142,6 +142,26 @@ def test_a_dead_processor_is_not_taken_for_a_quiet_city(open_page: Callable[...,
     expect(page.locator("[data-link=live]")).to_be_visible()
 
 
+def test_key_a_can_be_switched_off_for_good(open_page: Callable[..., Page], city: FakeCity) -> None:
+    alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
+    page = open_page()
+    card = page.locator(f"[data-alert='{alert}']")
+    expect(card.locator("kbd")).to_have_count(1)
+
+    page.get_by_label("Key A acknowledges the chosen alert").uncheck()
+    page.reload()
+    expect(card).to_be_visible()
+    card.focus()
+    page.keyboard.press("a")
+
+    expect(card.locator("kbd")).to_have_count(0)
+    assert city.alert(alert).state == AlertState.OPEN
+    page.get_by_label("Key A acknowledges the chosen alert").check()
+    card.focus()
+    page.keyboard.press("a")
+    expect(card).to_have_attribute("data-state", "acknowledged")
+
+
 def test_key_a_types_a_letter_in_the_filter(open_page: Callable[..., Page], city: FakeCity) -> None:
     alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
     page = open_page()

@@ -4,7 +4,7 @@
  */
 import type { Health } from '../lib/judge'
 import type { Device } from '../lib/types'
-import { type DistrictLabel, drawLabel, drawName, type Paint } from './labels'
+import { type Box, type DistrictLabel, drawLabel, drawName, type Paint } from './labels'
 import { type Bounds, boundsOf, Projection } from './project'
 import { mark, SHAPES } from './shapes'
 
@@ -149,9 +149,11 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
   function drawLabels(paint: Paint): void {
     const bad = (d: Device) => ['warning', 'critical'].includes(scene.health.get(d.id) ?? 'ok')
     const trouble = scene.devices.filter(bad).map(place).filter((xy) => xy !== null)
-    for (const label of scene.labels) {
+    const taken: Box[] = []
+    for (const label of scene.labels.toSorted((a, b) => Number(b.trouble !== '') - Number(a.trouble !== ''))) {
       above.globalAlpha = scene.district && scene.district !== label.district.id ? 0.4 : 1
-      drawLabel(paint, label, at, trouble)
+      const box = drawLabel(paint, label, at, trouble, taken)
+      if (box) taken.push(box)
     }
     above.globalAlpha = 1
   }

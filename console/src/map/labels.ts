@@ -50,37 +50,70 @@ function plate({ on }: Paint, x: number, y: number, w: number, h: number, fill: 
   on.globalAlpha = before
 }
 
-/** Where around `y` a label covers none of `trouble`, at most `room` (or 40) pixels away; `y` if nowhere. */
-export function freeOfTrouble(trouble: readonly Point[], x: number, y: number, wide: number, tall: number, room: number): number {
-  for (let away = 0; away <= Math.max(40, room); away += 12)
-    for (const middle of [y - away, y + away])
-      if (!trouble.some((xy) => Math.abs(xy[0] - x) < wide / 2 + 10 && Math.abs(xy[1] - middle) < tall / 2 + 10)) return middle
-  return y
+/** A label's place: its middle and its size, in pixels. */
+export interface Box {
+  x: number
+  y: number
+  wide: number
+  tall: number
 }
 
-/** Write a district's name, its sensors and its alerts into its middle; the caller has set how much it fades. */
-export function drawLabel(paint: Paint, label: DistrictLabel, at: Projection, avoid: readonly Point[]): void {
+/** Sensors in trouble need this much room around their middle. */
+const MARK = 10
+
+/**
+ * Where around `box.y` a label covers no point of `trouble` and none of the labels `taken`, at most `room` (or 40)
+ * pixels away. Rather a sensor than another label is covered; `box.y` if nothing helps.
+ */
+export function freePlace(box: Box, room: number, trouble: readonly Point[], taken: readonly Box[]): number {
+  const { x, y, wide, tall } = box
+  const meetsLabel = (at: number) =>
+    taken.some((other) => Math.abs(other.x - x) < (wide + other.wide) / 2 && Math.abs(other.y - at) < (tall + other.tall) / 2)
+  const meetsSensor = (at: number) =>
+    trouble.some(([px, py]) => Math.abs(px - x) < wide / 2 + MARK && Math.abs(py - at) < tall / 2 + MARK)
+  let second: number | null = null
+  for (let away = 0; away <= Math.max(40, room); away += 6)
+    for (const at of [y - away, y + away]) {
+      if (meetsLabel(at)) continue
+      if (!meetsSensor(at)) return at
+      second ??= at
+    }
+  return second ?? y
+}
+
+/**
+ * Write a district's name, and its alerts or else its sensors, about its middle; the caller has set how much it fades.
+ * Return the place that it took.
+ */
+export function drawLabel(
+  paint: Paint,
+  label: DistrictLabel,
+  at: Projection,
+  avoid: readonly Point[],
+  taken: readonly Box[],
+): Box | null {
   const { on, colour } = paint
   const { district, name, detail, health, trouble } = label
   const ring = district.outline.length ? boundsOf(district.outline) : null
-  if (!ring) return
+  if (!ring) return null
   const x = at.x((ring.west + ring.east) / 2)
   const y = at.y((ring.south + ring.north) / 2)
   const tight = at.x(ring.east) - at.x(ring.west) < TIGHT
   const bold = tight ? LOUD : BOLD
-  const lines = [measure(paint, name, bold), tight ? 0 : measure(paint, detail, SMALL), trouble ? measure(paint, trouble, LOUD) + 17 : 0]
-  const wide = Math.max(...lines) + 12
-  const tall = 24 + (tight ? 0 : 17) + (trouble ? 18 : 0)
-  const middle = freeOfTrouble(avoid, x, y, wide, tall, (at.y(ring.south) - at.y(ring.north)) / 2 - tall / 2)
-  const top = middle - tall / 2
+  const below = trouble || (tight ? '' : detail)
+  const wide = Math.max(measure(paint, name, bold), below ? measure(paint, below, trouble ? LOUD : SMALL) + (trouble ? 17 : 0) : 0) + 12
+  const tall = below ? 42 : 24
+  const room = (at.y(ring.south) - at.y(ring.north)) / 2 - tall / 2
+  const box = { x, y: freePlace({ x, y, wide, tall }, room, avoid, taken), wide, tall }
+  const top = box.y - tall / 2
   plate(paint, x - wide / 2, top, wide, tall, colour['map-district'])
   on.textAlign = 'center'
   text(paint, name, x, top + 17, bold, colour['map-text'])
-  if (!tight) text(paint, detail, x, top + 34, SMALL, colour['map-muted'])
-  if (!trouble) return
-  const line = top + (tight ? 35 : 52)
-  const half = text(paint, trouble, x + 8.5, line, LOUD, colour[health]) / 2
-  mark(on, SHAPES[health], x - half - 2.5, line - 4, 5.5, colour[health], colour['map-district'])
+  if (trouble) {
+    const half = text(paint, trouble, x + 8.5, top + 35, LOUD, colour[health]) / 2
+    mark(on, SHAPES[health], x - half - 2.5, top + 31, 5.5, colour[health], colour['map-district'])
+  } else if (below) text(paint, below, x, top + 34, SMALL, colour['map-muted'])
+  return box
 }
 
 /** Write a sensor's name beside it, on the side that has room on a map of `width` pixels. */

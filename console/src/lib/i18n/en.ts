@@ -102,6 +102,7 @@ export const en = {
   'alerts.failed': 'The list could not be loaded: {detail}',
   'alerts.more': { one: 'Show {n} more', other: 'Show {n} more' },
   'alerts.keys': 'Key A acknowledges the chosen alert; arrow keys choose.',
+  'alerts.shortcut': 'Key A acknowledges the chosen alert',
   'alerts.announce': { one: '{n} active alert, {critical} critical', other: '{n} active alerts, {critical} critical' },
 
   'alert.since': 'since {time} ({age})',

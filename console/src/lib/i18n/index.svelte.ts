@@ -37,6 +37,14 @@ class Preferences {
   lang = $state<Lang>(remembered('lang', langs) ?? preferred())
   theme = $state<Theme>(remembered('theme', THEMES) ?? 'system')
 
+  /** Whether single letters do things; who speaks to the computer may want them off (WCAG 2.1.4). */
+  shortcuts = $state(remembered('shortcuts', ['on', 'off']) !== 'off')
+
+  setShortcuts(on: boolean): void {
+    this.shortcuts = on
+    remember('shortcuts', on ? 'on' : 'off')
+  }
+
   setLang(lang: Lang): void {
     this.lang = lang
     remember('lang', lang)

@@ -108,6 +108,7 @@ export const ru: Record<Key, Message> = {
   'alerts.failed': 'Не удалось загрузить список: {detail}',
   'alerts.more': { one: 'Показать ещё {n}', other: 'Показать ещё {n}' },
   'alerts.keys': 'Клавиша A принимает выбранную тревогу, стрелки выбирают.',
+  'alerts.shortcut': 'Клавиша A принимает выбранную тревогу',
   'alerts.announce': {
     one: '{n} активная тревога, критичных: {critical}',
     few: '{n} активные тревоги, критичных: {critical}',

@@ -103,6 +103,7 @@ export const tk: Record<Key, Message> = {
   'alerts.failed': 'Sanawy ýükläp bolmady: {detail}',
   'alerts.more': { other: 'Ýene {n} görkez' },
   'alerts.keys': 'A düwmesi saýlanan duýduryşy kabul edýär; oklar saýlaýar.',
+  'alerts.shortcut': 'A düwmesi saýlanan duýduryşy kabul edýär',
   'alerts.announce': { other: '{n} işjeň duýduryş, {critical} sanysy howply' },
 
   'alert.since': '{time} bäri ({age})',
