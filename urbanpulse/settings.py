@@ -71,7 +71,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        nested_model_default_partial_update=True,
     )
 
     data_dir: Path = Field(Path("data"), description="folder that holds everything this installation keeps")

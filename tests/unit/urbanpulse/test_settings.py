@@ -37,6 +37,17 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
     assert settings.broker.port == 1883
 
 
+def test_only_an_address_names_another_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tuning the client must not switch the embedded broker off."""
+    monkeypatch.setenv("URBANPULSE_MQTT__KEEPALIVE_SECONDS", "20")
+    tuned = load_settings(None)
+    monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtt://broker.city.example")
+    other = load_settings(None)
+
+    assert (tuned.embedded_broker, tuned.mqtt.keepalive_seconds, tuned.broker_address.port) == (True, 20, 1883)
+    assert (other.embedded_broker, other.mqtt.keepalive_seconds) == (False, 20)
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
