@@ -8,16 +8,18 @@ because a catalog row per device and day is cheap only when booked seldom.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from core.admission import Tally
-from core.entry import LogEntry
+from core.entry import Books
 from core.errors import MalformedPayload, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from core.admission import DeviceStatus, Quarantined
     from core.clock import Clock
@@ -31,6 +33,9 @@ CONSUMER = "ledger"
 """Our name as a consumer of the log, and as a source in the catalog."""
 
 log = structlog.get_logger()
+
+
+_decode_tally = msgspec.msgpack.Decoder(Tally).decode
 
 
 def add_up(tallies: Iterable[Tally]) -> list[Tally]:
@@ -101,12 +106,12 @@ class Bookkeeper:
         return booked
 
     def _book_rows(self, rows: list[tuple[int, bytes]]) -> int:
-        tallies: list[Tally] = []
+        tallies: Counter[bytes] = Counter()
         quarantined: list[Quarantined] = []
         statuses: list[DeviceStatus] = []
         for position, blob in rows:
             try:
-                entry = LogEntry.from_bytes(blob)
+                books = Books.from_bytes(blob)
             except MalformedPayload as error:
                 log.error(  # noqa: TRY400 - the detail says all
                     "log entry cannot be read: its messages are missing in the ledger",
@@ -115,10 +120,23 @@ class Bookkeeper:
                 )
                 self._metrics.unreadable_entries.inc()
                 continue
-            tallies += entry.tallies
-            quarantined += entry.quarantined
-            statuses += entry.statuses
+            tallies.update(books.tallies)
+            quarantined += books.quarantined
+            statuses += books.statuses
         position = rows[-1][0]
-        self._book.book(CONSUMER, position, add_up(tallies), quarantined, statuses)
+        self._book.book(CONSUMER, position, add_up(self._decoded(tallies)), quarantined, statuses)
         self._consumer.commit(CONSUMER, position)
         return position
+
+    def _decoded(self, tallies: Mapping[bytes, int]) -> list[Tally]:
+        """Return each tally times how often it was there."""
+        found: list[Tally] = []
+        for raw, n in tallies.items():
+            try:
+                t = _decode_tally(raw)
+            except msgspec.MsgspecError as error:  # its entry is whole, so whoever wrote it did not mean our tallies
+                log.error("tally cannot be read: its messages are missing in the ledger", detail=str(error))  # noqa: TRY400 - the detail says all
+                self._metrics.unreadable_entries.inc(n)
+                continue
+            found.append(Tally(t.device, t.day, t.outcome, t.reason, n * t.received, n * t.messages, n * t.readings))
+        return found

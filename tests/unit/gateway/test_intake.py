@@ -7,14 +7,17 @@ import contextlib
 import random
 import struct
 import time
+import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from core.admission import DeviceStatus, Tally
+from core.batch import ReadingBatch
 from core.clock import ManualClock
 from core.entry import LogEntry
 from core.mqtt import Kind, Version, acks, publish
@@ -458,3 +461,15 @@ def test_a_wrong_address_is_refused_without_telling_its_password(url: str) -> No
         MqttSettings(url=url)
 
     assert "hush" not in f"{found.value} {found.value!r}"
+
+
+def test_a_tally_that_cannot_be_read_is_told_and_the_others_are_booked() -> None:
+    foreign = msgspec.msgpack.encode([1, 5, ReadingBatch.empty().to_columns(), [["?"]], [], []])
+    log, ledger = FakeLog(entries=[zlib.crc32(foreign).to_bytes(4, "little") + foreign, *entries(2)]), FakeLedger()
+
+    with structlog.testing.capture_logs() as logs:
+        bookkeeper(log, ledger).book_all()
+
+    assert [e["event"] for e in logs] == ["tally cannot be read: its messages are missing in the ledger"]
+    assert sum(t.messages for t in ledger.tallies) == 4
+    assert ledger.at == 3
