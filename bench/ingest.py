@@ -8,8 +8,9 @@ paces packets encoded beforehand:
     paho            Python's client with `manual_ack`: receives, counts, acknowledges
 
 Figures are CPU seconds of the consumer process (all threads) per million messages, from /proc. A message has about
-120 bytes of payload: a time, a value, and keys that nobody asked for, as devices send them. The consumers run one
-after the other; what else the machine does moves all figures, so the ratio in one run is what to trust.
+120 bytes of payload: a time, a value, and keys that nobody asked for, as devices send them. The consumers take turns;
+what else the machine does moves all figures, so several rounds are run and medians are printed: those of the figures,
+and for the ratio the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -201,6 +203,13 @@ def measure(consumer: str, port: int, folder: Path, n: int, rate: int) -> dict[s
             return measure_paho(port, n, rate, start_ms)
 
 
+def median(rounds: list[dict[str, dict[str, float]]], consumer: str) -> dict[str, float]:
+    """Return the median of each figure of *consumer*, and of its ratio to `mosquitto_sub` in the same round."""
+    figures = {name: statistics.median(r[consumer][name] for r in rounds) for name in rounds[0][consumer]}
+    cost = "cpu_seconds_per_million"
+    return figures | {"ratio": statistics.median(r[consumer][cost] / r["mosquitto_sub"][cost] for r in rounds)}
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--role"]:
         role, at, *rest = sys.argv[2:]
@@ -211,15 +220,17 @@ def main() -> None:
                 run_paho(int(at))
         return
     parser = arguments(__doc__ or "")
-    parser.add_argument("--seconds", type=float, default=0, help="length of one measurement; default 20, quick 2.5")
+    parser.add_argument("--seconds", type=float, default=0, help="length of one measurement; default 6, quick 2.5")
+    parser.add_argument("--rounds", type=int, default=0, help="measurements of each; default 5, quick 1")
     parser.add_argument("--without-paho", action="store_true", help="leave paho out")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     options = parser.parse_args()
-    seconds = options.seconds or (2.5 if options.quick else 20)
+    seconds = options.seconds or (2.5 if options.quick else 6)
+    rounds = options.rounds or (1 if options.quick else 5)
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     assert program, "Debian's mosquitto is needed"
     port = free_port()
-    figures: dict[str, Any] = {"devices": DEVICES, "seconds": seconds, "rates": {}}
+    figures: dict[str, Any] = {"devices": DEVICES, "seconds": seconds, "rounds": rounds, "rates": {}}
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -234,17 +245,17 @@ def main() -> None:
             wait_for_port(port)
             for rate in RATES:
                 n = int(rate * seconds)
-                found = {
-                    consumer: measure(consumer, port, folder, n, rate)
-                    for consumer in CONSUMERS
-                    if consumer != "paho" or not options.without_paho
+                consumers = [c for c in CONSUMERS if c != "paho" or not options.without_paho]
+                measured = [{c: measure(c, port, folder, n, rate) for c in consumers} for _ in range(rounds)]
+                found = {c: median(measured, c) for c in consumers}
+                figures["rates"][str(rate)] = {
+                    "consumers": found,
+                    "rounds": measured,
+                    "ratio_to_mosquitto_sub": found["gateway"]["ratio"],
                 }
-                base = found["mosquitto_sub"]["cpu_seconds_per_million"]
-                ratios = {consumer: f["cpu_seconds_per_million"] / base for consumer, f in found.items()}
-                figures["rates"][str(rate)] = {"consumers": found, "ratio_to_mosquitto_sub": ratios["gateway"]}
                 rows += [
-                    [consumer, rate, f["rate"], f["cpu_seconds_per_million"], ratios[consumer], f["resident_mb"]]
-                    for consumer, f in found.items()
+                    [c, rate, f["rate"], f["cpu_seconds_per_million"], f["ratio"], f["resident_mb"]]
+                    for c, f in found.items()
                 ]
     figures["ratio_to_mosquitto_sub"] = max(r["ratio_to_mosquitto_sub"] for r in figures["rates"].values())
     columns = ("consumer", "offered/s", "received/s", "CPU s per million", "ratio to mosquitto_sub", "RSS MB")
