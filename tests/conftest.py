@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak runs to `make soak`."""
+    """Put long tests first and browser tests last, and leave the soak runs to `make soak`.
+
+    The browser's driver keeps an event loop running in its process until the end, so nothing may come after it there.
+    """
+    items.sort(key=lambda item: 2 if "browser" in item.keywords else int("acceptance" not in item.keywords))
     if "soak" in (config.option.markexpr or ""):
         return
     skip = pytest.mark.skip(reason="a soak run: `make soak` starts it")

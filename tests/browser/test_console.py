@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.browser.fake_city import FakeCity
     from tests.browser.fake_server import FakeServer
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 SPIKE = {"value": 164.0, "expected": 19.2, "low": 12.0, "high": 27.5, "severity": 6.4}
 

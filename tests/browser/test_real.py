@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.acceptance,
-    pytest.mark.xdist_group("browser-real"),
+    pytest.mark.xdist_group("browser"),
     pytest.mark.timeout(240),
     pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="Debian's mosquitto-clients are not installed"),
 ]

@@ -123,7 +123,7 @@ def test_commands_in_the_docs_exist_with_their_options(page: str, command: str) 
         while words and "=" in words[0] and not words[0].startswith("-"):
             words = words[1:]
         if words and words[0].endswith("urbanpulse") and words[0] != "urbanpulse/" and len(words) > 1:
-            verbs = [w for w in words[1:3] if re.fullmatch(r"[a-z-]+", w)]
+            verbs = [w for w in words[1:3] if re.fullmatch(r"[a-z][a-z-]*", w)]
             result = CliRunner().invoke(app, [*verbs, "--help"])
             if result.exit_code:
                 verbs = verbs[:1]
