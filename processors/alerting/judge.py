@@ -22,7 +22,7 @@ from core.alerts import Evidence, Priority
 from core.city import Series
 from core.metrics import metric
 from core.quality import Flag
-from processors.alerting.lifecycle import Lifecycle, Machine, Phase, Subject, Timing
+from processors.alerting.lifecycle import Lifecycle, Machine, Phase, Subject, Timing, is_worse
 from processors.alerting.rules import FindingKind, RuleBook
 from processors.detectors.contract import Reason
 from processors.liveness import Gap
@@ -42,6 +42,7 @@ __all__ = ["Judge"]
 
 _RANK = {priority: rank for rank, priority in enumerate(Priority)}
 _K = FindingKind
+_SETTLED_NS = 2 * 86_400 * 10**9  # one day more than the daily profile needs; a guess, not measured
 _WHOLE = -1  # stands for the whole device among its silent series
 
 
@@ -131,8 +132,10 @@ class Judge:
     def readings(self, batch: ReadingBatch, scores: Scores, age: NDArray[np.int64]) -> None:
         """Judge N scored readings, in order; *age* is int64[N] ns since the first reading of its series."""
         ids = batch.series
-        # the records of a young series are cheap: the next storm is the worst ever seen
-        needed = np.where(age < self._young_ns[ids], self._young_severity[ids], self._severity[ids])
+        # the records of a young series are cheap: the next storm is the worst ever seen, and before it has lived
+        # through two days, every hour is the first of its kind
+        settling = np.maximum(_SETTLED_NS / np.maximum(age, 1), 1.0)
+        needed = np.where(age < self._young_ns[ids], self._young_severity[ids] * settling, self._severity[ids])
         trip = batch.value > self._above[ids]
         trip |= batch.value < self._below[ids]
         trip |= scores.severity >= needed
@@ -236,7 +239,7 @@ class Judge:
         severity: float = 0.0,
     ) -> None:
         def blocked() -> bool:
-            return self._is_blocked(code, timing, rules.subject, late=row.late)
+            return self._is_blocked(code, timing, rules.subject, badness, late=row.late)
 
         def evidence(since: int) -> Evidence:
             subject = rules.subject
@@ -253,10 +256,12 @@ class Judge:
             badness=badness, blocked=blocked, evidence=evidence,
         )  # fmt: skip
 
-    def _is_blocked(self, code: str, timing: Timing, subject: Subject, *, late: bool) -> bool:
+    def _is_blocked(self, code: str, timing: Timing, subject: Subject, badness: float, *, late: bool) -> bool:
         for other in self._life.open_on(subject.device, late):
             is_here = other.subject.series == subject.series
-            if code.startswith("novelty.") and (is_here or self._is_novelty(other)):
+            # one strange metric explains another of the same device, but not one that is far stranger
+            explains = is_here or (self._is_novelty(other) and not is_worse(badness, other.badness))
+            if code.startswith("novelty.") and explains:
                 return True
             if code.startswith("threshold.") and is_here and _RANK[other.priority] >= _RANK[timing.priority]:
                 rule = self._book.threshold(other.rule)

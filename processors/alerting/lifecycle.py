@@ -28,7 +28,7 @@ from core.alerts import AlertEvent, EventKind, Evidence, Priority, alert_id, eve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Lifecycle", "Machine", "Phase", "Subject", "Timing"]
+__all__ = ["Lifecycle", "Machine", "Phase", "Subject", "Timing", "is_worse"]
 
 _WORSE = 1.5
 _LATE_IDLE_NS = 60_000_000_000  # late readings come in a burst; after a minute without any, the burst is over
@@ -164,7 +164,7 @@ class Lifecycle:
             self._forget(key, machine)
         elif breach and at - machine.since >= timing.for_ns:
             cooling = machine.cleared >= 0 and at - machine.cleared < self._cooldown_ns
-            if blocked() or (cooling and not _is_worse(badness, machine.badness)):
+            if blocked() or (cooling and not is_worse(badness, machine.badness)):
                 self.deferred += 1
             else:
                 self._raise(key, machine, evidence(machine.since), badness)
@@ -239,7 +239,7 @@ class Lifecycle:
     ) -> None:
         if holds or breach:
             machine.clear_since, machine.clear_count = -1, 0
-            if breach and _is_worse(badness, machine.badness) and machine.worsened < self._worsened_limit:
+            if breach and is_worse(badness, machine.badness) and machine.worsened < self._worsened_limit:
                 machine.badness, machine.worsened = badness, machine.worsened + 1
                 self._write(machine, EventKind.WORSENED, evidence(machine.since))
             return
@@ -288,6 +288,6 @@ class Lifecycle:
                 self._active.pop(series, None)
 
 
-def _is_worse(badness: float, than: float) -> bool:
+def is_worse(badness: float, than: float) -> bool:
     """Tell whether it is notably worse; what has no measure of badness (0) never is."""
     return than > 0 and badness >= _WORSE * than

@@ -119,7 +119,7 @@ class Finding:
     """What becomes of a finding of `kind`.
 
     `severity` is the novelty from which it opens; while a series is younger than `young_for_ns` (by measured time, from
-    its first reading), `young_severity` is.
+    its first reading), `young_severity` is, and in its first two days more: in proportion to what is missing of them.
     """
 
     name: str
@@ -330,7 +330,7 @@ def _finding(table: _Table) -> Finding:
         table.priority(Priority.LOW),
         severity,
         young_severity,
-        table.duration("young_for", "14d"),
+        table.duration("young_for", "14d" if "young_severity" in table.raw else "0s"),
         table.duration("clear_for", "0s" if kind is FindingKind.GAP else "5m"),
         readings,
         enabled,

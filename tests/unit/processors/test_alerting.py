@@ -68,7 +68,7 @@ class _City:
             parts=self.script,
             book=parse_rules(rules, "test"),
             settings=ProcessorSettings.model_validate({"alert_cooldown_seconds": 600, **settings}),
-            lookup=lambda i: Series(i, f"device-{i // 10}", "pm25", "north"),
+            lookup=lambda i: Series(i, f"device-{i // 10}", "pm25" if i % 10 == 0 else f"other{i % 10}", "north"),
         )
         self._minute = 0
         self.events: list[AlertEvent] = []
@@ -267,13 +267,31 @@ def test_a_late_alert_ends_when_its_burst_is_over() -> None:
     assert city.events[-1].at == START - 600 * MINUTE
 
 
-def test_a_young_series_has_to_be_stranger_and_counts_its_age_from_its_first_reading() -> None:
-    city = _City(NOVELTY + 'young_severity = 4\nyoung_for = "3m"\n')
-    city.script.severity = {2: (3, 3, Reason.RANGE), 5: (4, 4, Reason.RANGE)}
+def test_a_young_series_has_to_be_stranger_and_a_new_one_stranger_still() -> None:
+    city = _City(NOVELTY + 'young_severity = 4\nyoung_for = "4d"\n')
+    city.script.severity = {3: (3, 3, Reason.RANGE), 5: (5, 5, Reason.RANGE), 9: (9, 9, Reason.RANGE)}
+    day = 24 * 60
+    city.minute(dict.fromkeys((0, 10, 20, 30), 1.0), back=4 * day)  # when each was first measured
 
-    assert city.values(1, 2, 2, 2) == [[], [], [], R]  # 3 minutes old at the fourth
-    assert city.values(2, series=1) == [[]]  # another series has an age of its own
-    assert city.values(5, series=20) == [R]  # strange enough for any age
+    kinds = [
+        city.minute({0: 5}, back=3 * day),  # a day old: 4 times 2 days by 1
+        city.minute({10: 9}, back=3 * day),
+        city.minute({20: 3}, back=2 * day),  # two days old: 4
+        city.minute({20: 5}, back=2 * day),
+        city.minute({30: 3}),  # grown up: 2
+    ]
+
+    assert kinds == [[], R, [], R, R]
+
+
+def test_a_far_stranger_metric_of_the_same_device_is_told_beside_the_first() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE), 4: (4, 4, Reason.RANGE), 9: (90, 90, Reason.RANGE)}
+
+    kinds = [city.minute({series: value}) for series, value in enumerate((3.0, 4.0, 9.0))]
+
+    assert kinds == [R, [], R]
+    assert [series for _, _, series in _raised(city)] == [0, 2]
 
 
 def test_silence_is_one_alert_per_device() -> None:
