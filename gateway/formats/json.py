@@ -17,6 +17,8 @@ one fails, `explain` goes through the payload once more, slowly, to name the fie
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -109,7 +111,11 @@ def explain(payload: bytes, error: Exception, *, is_number: bool) -> MalformedPa
     except msgspec.ValidationError:
         return MalformedPayload(Reason.BAD_VALUE, "a number is out of range")
     except UNDECODABLE as why:
-        return MalformedPayload(Reason.NOT_JSON, _not_json(payload, why))
+        # many a library writes NaN and Infinity, which are no JSON: say where, if that is all that is wrong
+        try:
+            value = json.loads(payload)
+        except (ValueError, RecursionError):
+            return MalformedPayload(Reason.NOT_JSON, _not_json(payload, why))
     try:
         _check_number("payload", value) if is_number else _check_message(value)
     except MalformedPayload as found:
@@ -157,6 +163,8 @@ def _check_item(where: str, item: Any) -> None:
 def _check_number(where: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MalformedPayload(Reason.BAD_VALUE, f"{where}: expected a number, got {_show(value)}")
+    if not math.isfinite(value):
+        raise MalformedPayload(Reason.BAD_VALUE, f"{where}: expected a finite number, got {value}")
 
 
 def _show(value: Any) -> str:

@@ -107,7 +107,13 @@ def test_a_bare_number_on_the_topic_of_its_metric_is_true_now() -> None:
 BAD: list[Any] = [
     (b"", "not_json", "empty payload"),
     (b"hello", "not_json", "not JSON: JSON is malformed: invalid character (byte 0)"),
-    (b'{"values": {"pm25": NaN}}', "not_json", "not JSON: JSON is malformed: invalid character (byte 20)"),
+    (b'{"values": {"pm25": NaN}}', "bad_value", "values.pm25: expected a finite number, got nan"),
+    (
+        b'[{"values": {"a": 1}}, {"values": {"b": -Infinity}}]',
+        "bad_value",
+        "[1].values.b: expected a finite number, got -inf",
+    ),
+    (b'{"values": {"pm25": NaN}', "not_json", "not JSON: JSON is malformed: invalid character (byte 20)"),
     (b"\xff\xfe", "not_json", "not JSON: JSON is malformed: invalid character (byte 0)"),
     (b'{"values": {"pm25": 1e999}}', "bad_value", "a number is out of range"),
     (b'{"values": {"pm25": "abc"}}', "bad_value", "values.pm25: expected a number, got 'abc'"),
@@ -187,8 +193,7 @@ def test_what_belongs_to_nobody_is_counted_under_nobody(topic: bytes, payload: b
     ("topic", "payload", "reason", "detail"),
     [
         (b"devices/air-01/readings/pm25", b'"3"', "bad_value", "payload: expected a number, got '3'"),
-        (b"devices/air-01/readings/pm25", b"NaN", "not_json",
-         "not JSON: JSON is malformed: invalid character (byte 0)"),
+        (b"devices/air-01/readings/pm25", b"NaN", "bad_value", "payload: expected a finite number, got nan"),
         (b"devices/air-01/status", b"asleep", "bad_shape", "expected online or offline, got b'asleep'"),
     ],
 )  # fmt: skip
