@@ -104,7 +104,7 @@ def test_labels_match_what_was_injected_to_the_reading(kind: FaultKind, start: i
             FaultKind.STUCK: held,
             FaultKind.DROPOUT: None,
         }[kind]
-        assert told.get("pm25") == ((None if expected is None else round(expected, 3)) if is_on else true)
+        assert told.get("pm25") == ((None if expected is None else float(np.round(expected, 3))) if is_on else true)
 
 
 @given(parts=st.lists(st.text(max_size=8), min_size=1, max_size=3), n=st.integers(1, 200))
