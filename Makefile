@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSOLE := $(shell find console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: help up test check format lock bench soak clean
+.PHONY: help up test check console format lock bench soak clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ check: $(VENV)/.dev ## lint, format, types, import arrows
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy core backends gateway processors api simulators urbanpulse tests bench hatch_build.py
 	$(BIN)/lint-imports
+
+console: ## check and test the console's sources (needs Node 20 or later)
+	cd console && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm test
 
 format: $(VENV)/.dev ## let the formatter have its way
 	$(BIN)/ruff check --fix .
