@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Role", "Supervisor"]
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 10.0
-_STEADY_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 3.0
+_STEADY_SECONDS = 10.0
 """A role that ran this long starts again after the first pause."""
 _LOG_BYTES, _LOG_FILES = 5_000_000, 3
 _LINE_BYTES = 1 << 20
