@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from core.errors import MalformedPayload
 from core.quality import Flag
 from processors.detectors.settings import LivenessSettings
-from processors.detectors.slots import Slots, rounds
+from processors.detectors.slots import Slots, pack_rows, rounds, unpack_rows
 from processors.detectors.state import decode, encode
 
 if TYPE_CHECKING:
@@ -217,8 +217,6 @@ class Liveness:
 
     def to_bytes(self) -> bytes:
         """Return settings, counters and state; `assign` is not part of it."""
-        count = self._slots.count
-        columns = {name: np.ascontiguousarray(self._columns[name][:count], dtype).tobytes() for name, dtype in _COLUMNS}
         head: dict[str, Any] = {
             "version": _VERSION,
             "settings": self.settings.model_dump(),
@@ -226,9 +224,8 @@ class Liveness:
             "silent_devices": sorted(self._silent_devices),
             "ticked_ns": self._ticked_ns,
             "watching_ns": self._watching_ns,
-            "series": np.ascontiguousarray(self._slots.ids, "<i4").tobytes(),
         }
-        return encode(head | columns)
+        return encode(head | pack_rows(self._slots, self._columns, _COLUMNS))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -245,16 +242,9 @@ class Liveness:
             live.refused = columns["refused"]
             live._silent_devices = set(columns["silent_devices"])
             live._ticked_ns, live._watching_ns = columns["ticked_ns"], columns["watching_ns"]
-            ids = np.frombuffer(columns["series"], "<i4").astype(np.int32)
-            if len(ids) > live.settings.max_series:
-                raise MalformedPayload("bad_state", f"not a gap check: {len(ids)} series")
-            live._slots = Slots.of(ids, live.settings.max_series)
-            for name, dtype in _COLUMNS:
-                array = np.frombuffer(columns[name], dtype)
-                if len(array) != len(ids):
-                    raise MalformedPayload("bad_state", f"column {name}: {len(array)} values, {len(ids)} expected")
-                live._columns[name] = array.copy()
-            live._mark = np.empty(len(ids), np.int32)
+            live._slots, arrays = unpack_rows(columns, _COLUMNS, live.settings.max_series, "gap check")
+            live._columns.update(arrays)
+            live._mark = np.empty(live._slots.count, np.int32)
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise MalformedPayload("bad_state", f"not a gap check: {error!r}") from error
         return live

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from core.errors import MalformedPayload
 from core.quality import Flag
 from processors.detectors.settings import QualitySettings
-from processors.detectors.slots import Slots, rounds
+from processors.detectors.slots import Slots, pack_rows, rounds, unpack_rows
 from processors.detectors.state import decode, encode
 
 if TYPE_CHECKING:
@@ -137,13 +137,8 @@ class QualityCheck:
 
     def to_bytes(self) -> bytes:
         """Return settings, counter and state; equal histories and settings give equal bytes."""
-        count = self._slots.count
-        columns = {name: np.ascontiguousarray(self._columns[name][:count], dtype).tobytes() for name, dtype in _COLUMNS}
-        ids = np.ascontiguousarray(self._slots.ids, "<i4").tobytes()
-        return encode(
-            {"version": _VERSION, "settings": self.settings.model_dump(), "refused": self.refused, "series": ids}
-            | columns
-        )
+        head = {"version": _VERSION, "settings": self.settings.model_dump(), "refused": self.refused}
+        return encode(head | pack_rows(self._slots, self._columns, _COLUMNS))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -158,16 +153,9 @@ class QualityCheck:
                 raise MalformedPayload("bad_state", f"quality version {columns['version']!r}: {_VERSION} expected")
             check = cls(QualitySettings.model_validate(columns["settings"]))
             check.refused = columns["refused"]
-            ids = np.frombuffer(columns["series"], "<i4").astype(np.int32)
-            if len(ids) > check.settings.max_series:
-                raise MalformedPayload("bad_state", f"not a quality check: {len(ids)} series")
-            check._slots = Slots.of(ids, check.settings.max_series)
-            for name, dtype in _COLUMNS:
-                array = np.frombuffer(columns[name], dtype)
-                if len(array) != len(ids):
-                    raise MalformedPayload("bad_state", f"column {name}: {len(array)} values, {len(ids)} expected")
-                check._columns[name] = array.copy()
-            check._mark = np.empty(len(ids), np.int32)
+            check._slots, arrays = unpack_rows(columns, _COLUMNS, check.settings.max_series, "quality check")
+            check._columns.update(arrays)
+            check._mark = np.empty(check._slots.count, np.int32)
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise MalformedPayload("bad_state", f"not a quality check: {error!r}") from error
         return check

@@ -1,12 +1,12 @@
-"""Fixtures that every folder may use: free ports, deadlines, real programs."""
+"""Fixtures that every folder may use: free ports; and the order of tests."""
 
 from __future__ import annotations
 
-import socket
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.stack import free_port as find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,24 +30,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Return a function that names a port which was free a moment ago."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
-
-
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """Return a function that waits until a condition holds, or fails naming what it waited for."""
-
-    def wait(condition: Callable[[], object], what: str, *, seconds: float = 15.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
-            time.sleep(0.02)
-
-    return wait
+    return find_free_port

@@ -1,20 +1,19 @@
-"""This module says how each service reaches the broker: address, TLS, and who it is there."""
+"""This module says how each service reaches the broker: address, and who it is there."""
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from backends.live import MqttConnection
-from core.errors import SettingsError
+from gateway.session import tls_context
 
 if TYPE_CHECKING:
     from gateway.settings import MqttSettings
     from urbanpulse.installation import Installation
 
-__all__ = ["mqtt_connection", "mqtt_for", "tls_context"]
+__all__ = ["mqtt_connection", "mqtt_for"]
 
 
 def mqtt_for(installation: Installation, service: str) -> MqttSettings:
@@ -33,21 +32,6 @@ def mqtt_for(installation: Installation, service: str) -> MqttSettings:
     return settings.mqtt.model_copy(update=update)
 
 
-def tls_context(mqtt: MqttSettings) -> ssl.SSLContext:
-    """Return the client context that *mqtt* asks for.
-
-    Raises:
-        SettingsError: a file is missing or no PEM.
-    """
-    try:
-        context = ssl.create_default_context(cafile=str(mqtt.tls_ca) if mqtt.tls_ca else None)
-        if mqtt.tls_certificate:
-            context.load_cert_chain(mqtt.tls_certificate, mqtt.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError("mqtt.tls_ca", f"TLS files cannot be used: {error}") from error
-    return context
-
-
 def mqtt_connection(installation: Installation, service: str) -> MqttConnection:
     """Return the same for the live feed and alerts, which use another client."""
     mqtt = mqtt_for(installation, service)
@@ -56,5 +40,5 @@ def mqtt_connection(installation: Installation, service: str) -> MqttConnection:
         mqtt.port,
         username=mqtt.username,
         password=mqtt.password.get_secret_value() if mqtt.password else None,
-        tls=tls_context(mqtt) if mqtt.uses_tls else None,
+        tls=tls_context(mqtt),
     )

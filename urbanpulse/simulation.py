@@ -15,9 +15,9 @@ from rich.console import Console
 
 from core.city import Device
 from core.clock import from_ns
+from gateway.session import tls_context
 from simulators import Broker, device_name, read_recording, run_city, run_replay
 from urbanpulse.clock import SystemClock
-from urbanpulse.connections import tls_context
 from urbanpulse.demo import register_demo_city, register_devices
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import stop_on_signals
@@ -47,7 +47,7 @@ async def run_simulation(
     clock = SystemClock()
     installation = await asyncio.to_thread(prepare, settings)
     address = settings.broker_address
-    broker = Broker(address.host, address.port, tls_context(settings.mqtt) if address.tls else None)
+    broker = Broker(address.host, address.port, tls_context(settings.mqtt.model_copy(update={"url": address.url})))
     tell = _Teller(as_json=as_json)
     if replay is None:
         credentials = await asyncio.to_thread(register_demo_city, installation)

@@ -6,18 +6,19 @@ order of rows depends only on the order of readings, never on how they were cut 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.city import SERIES_BLOCK
+from core.errors import MalformedPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Slots", "first_of_each", "rounds"]
+__all__ = ["Slots", "first_of_each", "pack_rows", "rounds", "unpack_rows"]
 
 _SHIFT = SERIES_BLOCK.bit_length() - 1
 _MASK = SERIES_BLOCK - 1
@@ -107,3 +108,30 @@ def rounds(slot: NDArray[np.int32], mark: NDArray[np.int32]) -> Iterator[NDArray
         first = first_of_each(slot[left], mark)
         yield left[first]
         left = left[~first]
+
+
+def pack_rows(slots: Slots, arrays: Mapping[str, NDArray[Any]], layout: Sequence[tuple[str, str]]) -> dict[str, bytes]:
+    """Return the rows in use as little-endian bytes: the ids as `series`, then the columns of *layout* in its order."""
+    columns = {name: np.ascontiguousarray(arrays[name][: slots.count], dtype).tobytes() for name, dtype in layout}
+    return {"series": np.ascontiguousarray(slots.ids, "<i4").tobytes()} | columns
+
+
+def unpack_rows(
+    columns: Mapping[str, Any], layout: Sequence[tuple[str, str]], limit: int, what: str
+) -> tuple[Slots, dict[str, NDArray[Any]]]:
+    """Read what `pack_rows` wrote; the arrays are writable and as long as there are rows.
+
+    Raises:
+        MalformedPayload: reason `bad_state`: more than *limit* rows (the text names *what*), or a column cut short.
+        KeyError, TypeError, ValueError: a column is missing or no whole number of values.
+    """
+    ids = np.frombuffer(columns["series"], "<i4").astype(np.int32)
+    if len(ids) > limit:
+        raise MalformedPayload("bad_state", f"not a {what}: {len(ids)} series")
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, dtype in layout:
+        array = np.frombuffer(columns[name], dtype)
+        if len(array) != len(ids):
+            raise MalformedPayload("bad_state", f"column {name}: {len(array)} values, {len(ids)} expected")
+        arrays[name] = array.copy()
+    return Slots.of(ids, limit), arrays

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket
 import sysconfig
-import time
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from core.errors import Unavailable
 from core.live import LiveFrame
 from core.notices import notices_for
 from core.topics import LIVE
+from urbanpulse.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,22 +30,6 @@ BROKERS = {
     "nats": str(Path(sysconfig.get_path("scripts")) / "nats-server"),
     "mosquitto": shutil.which("mosquitto") or "/usr/sbin/mosquitto",
 }
-
-
-class RealClock:
-    """The clock of this machine."""
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @asynccontextmanager
@@ -106,8 +90,8 @@ async def first_frame(publisher: MqttLivePublisher, frames: AsyncIterator[LiveFr
 
 async def test_frames_arrive_as_they_were_sent(broker: MqttConnection) -> None:
     async with (
-        live_publisher(broker, clock=RealClock()) as publisher,
-        aclosing(live_frames(broker, clock=RealClock())) as frames,
+        live_publisher(broker, clock=SystemClock()) as publisher,
+        aclosing(live_frames(broker, clock=SystemClock())) as frames,
     ):
         seen = await first_frame(publisher, frames)
 
@@ -115,7 +99,7 @@ async def test_frames_arrive_as_they_were_sent(broker: MqttConnection) -> None:
 
 
 async def test_both_sides_come_back_when_the_broker_does(tmp_path: Path, free_port: Callable[[], int]) -> None:
-    port, clock = free_port(), RealClock()
+    port, clock = free_port(), SystemClock()
     connection = MqttConnection("127.0.0.1", port)
     async with (
         live_publisher(connection, clock=clock) as publisher,
@@ -128,7 +112,7 @@ async def test_both_sides_come_back_when_the_broker_does(tmp_path: Path, free_po
 
 async def test_publishing_never_waits_and_only_the_newest_frame_does(free_port: Callable[[], int]) -> None:
     metrics = CollectorRegistry()
-    publisher = MqttLivePublisher(MqttConnection("127.0.0.1", free_port()), clock=RealClock(), registry=metrics)
+    publisher = MqttLivePublisher(MqttConnection("127.0.0.1", free_port()), clock=SystemClock(), registry=metrics)
 
     for n in range(4):
         await publisher.publish(frame(n))
@@ -139,8 +123,8 @@ async def test_publishing_never_waits_and_only_the_newest_frame_does(free_port: 
 
 async def test_a_frame_that_is_none_is_left_out(broker: MqttConnection) -> None:
     async with (
-        live_publisher(broker, clock=RealClock()) as publisher,
-        aclosing(live_frames(broker, clock=RealClock())) as frames,
+        live_publisher(broker, clock=SystemClock()) as publisher,
+        aclosing(live_frames(broker, clock=SystemClock())) as frames,
     ):
         await first_frame(publisher, frames)
         async with broker.open() as client:

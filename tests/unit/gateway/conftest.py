@@ -23,28 +23,13 @@ from core.city import Device, Series
 from core.entry import LogEntry
 from core.errors import NotFound, Unavailable
 from gateway.settings import GatewaySettings, MqttSettings
+from urbanpulse.clock import SystemClock
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from core.admission import DeviceStatus, Quarantined, Tally
-
-
-class TickingClock:
-    """The real time, as the roof's clock gives it."""
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass
@@ -304,7 +289,7 @@ async def running(
             log_consumer=it.log,
             registry=it.registry,
             ledger=it.ledger,
-            clock=TickingClock(),
+            clock=SystemClock(),
             rng=random.Random(1),
             stop=it.stop,
             metrics=it.metrics,

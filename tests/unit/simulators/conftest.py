@@ -16,25 +16,10 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators import Broker
+from urbanpulse.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-class RealClock:
-    """The clock of this machine."""
-
-    def now_ns(self) -> int:
-        return time.time_ns()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    def pause(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class BrokerProcess:
@@ -119,8 +104,8 @@ class Watcher:
 
 
 @pytest.fixture
-def clock() -> RealClock:
-    return RealClock()
+def clock() -> SystemClock:
+    return SystemClock()
 
 
 @pytest.fixture(params=["nats", "mosquitto"])
