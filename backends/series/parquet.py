@@ -7,6 +7,7 @@ everything needed is in the wheel, and a store never downloads code.
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -47,6 +48,7 @@ class Parquet:
             "autoload_known_extensions": False,
         }
         self._engine: duckdb.DuckDBPyConnection | None = None
+        self._opening = threading.Lock()  # an engine busy with a call refuses another instead of waiting
         self._named: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -57,17 +59,19 @@ class Parquet:
 
     def close(self) -> None:
         """Release the engine and its memory."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        with self._opening:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        if self._engine is None:
-            import duckdb  # noqa: PLC0415 - see the module's docstring
+        with self._opening:
+            if self._engine is None:
+                import duckdb  # noqa: PLC0415 - see the module's docstring
 
-            self._engine = duckdb.connect(config=self._config)
-            self._engine.execute("SET parquet_metadata_cache=true")
-        return self._engine.cursor()
+                self._engine = duckdb.connect(config=self._config)
+                self._engine.execute("SET parquet_metadata_cache=true")
+            return self._engine.cursor()
 
     def write(self, path: str, layout: Layout, columns: Columns) -> int:
         """Write *columns* to *path* (relative), durable when this returns; return its bytes.

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSe
 from backends.series.columns import READINGS, concat
 from backends.series.hot import HotRows
 from backends.series.journal import FILE
+from backends.series.parquet import Parquet
 from core.batch import ReadingBatch
 from core.errors import SettingsError, Unavailable
 from core.ports import Bands
@@ -577,6 +579,22 @@ def test_writing_goes_on_while_upkeep_works_in_another_thread(build: Callable[..
     assert house.reader.count() == 299 * 40 + 50
     overlap = house.reader.readings(1, START + 40 * SECOND, START + 50 * SECOND, 100)
     assert overlap.value.tolist() == [1.0 + i for i in range(10)], "the later write wins"
+
+
+def test_the_engine_is_opened_once_when_threads_ask_at_the_same_moment(tmp_path: Path) -> None:
+    threads = 8
+    for _ in range(20):
+        with Parquet(tmp_path, memory_mb=64, threads=1) as parquet:
+            together = threading.Barrier(threads)
+
+            def ask(parquet: Parquet = parquet, together: threading.Barrier = together) -> None:
+                together.wait()
+                parquet.query("SELECT 1 FROM read_parquet(?)", ["gone"], [])
+
+            with ThreadPoolExecutor(threads) as pool:
+                for asked in [pool.submit(ask) for _ in range(threads)]:
+                    with pytest.raises(FileNotFoundError):
+                        asked.result()
 
 
 def test_one_reader_may_be_shared_by_threads(build: Callable[..., House]) -> None:
