@@ -1,0 +1,1 @@
+"""Commands: what the command line can be asked, one module a group; each parses, calls and prints."""

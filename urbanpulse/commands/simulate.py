@@ -1,0 +1,42 @@
+"""This module is the verbs of engineers who test: simulate a city, replay a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from urbanpulse.commands.common import AsJson, Config, run_role
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    *,
+    config: Config = None,
+    replay: Annotated[Path | None, typer.Option("--replay", help="Publish this recorded series (CSV).")] = None,
+    device: Annotated[str, typer.Option(help="Device to replay as; made if unknown.")] = "",
+    metric: Annotated[str, typer.Option(help="Metric of the replayed values.")] = "",
+    speed: Annotated[float, typer.Option(help="Times real time; 0 = as fast as acknowledged.")] = 0.0,
+    shift: Annotated[bool, typer.Option(help="Move the recording so that it ends now.")] = False,
+    backfill: Annotated[bool, typer.Option(help="Publish the city's past first.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a simulated city, or replay a recorded series, with real MQTT clients."""
+    from urbanpulse.simulation import run_simulation
+
+    run_role(
+        "simulator",
+        config,
+        lambda settings: run_simulation(
+            settings,
+            replay=replay,
+            device=device,
+            metric=metric,
+            speed=speed,
+            shift=shift,
+            backfill=backfill,
+            as_json=as_json,
+        ),
+    )
