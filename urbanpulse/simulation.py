@@ -13,77 +13,40 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from core.city import Device
-from core.clock import from_ns
 from gateway.session import tls_context
-from simulators import Broker, device_name, read_recording, run_city, run_replay
+from simulators import Broker, run_city
 from urbanpulse.clock import SystemClock
-from urbanpulse.demo import register_demo_city, register_devices
+from urbanpulse.demo import register_demo_city
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import stop_on_signals
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from simulators import Progress
     from urbanpulse.settings import Settings
 
 __all__ = ["run_simulation"]
 
 
-async def run_simulation(
-    settings: Settings,
-    *,
-    replay: Path | None,
-    device: str,
-    metric: str,
-    speed: float,
-    shift: bool,
-    backfill: bool,
-    as_json: bool,
-) -> None:
-    """Publish the demo city, or the recording *replay*, until done or stopped."""
+async def run_simulation(settings: Settings, *, backfill: bool, as_json: bool) -> None:
+    """Publish the demo city until stopped."""
     stop = stop_on_signals()
     clock = SystemClock()
     installation = await asyncio.to_thread(prepare, settings)
     address = settings.broker_address
     broker = Broker(address.host, address.port, tls_context(settings.mqtt.model_copy(update={"url": address.url})))
     tell = _Teller(as_json=as_json)
-    if replay is None:
-        credentials = await asyncio.to_thread(register_demo_city, installation)
-        simulator = settings.simulator
-        await run_city(
-            settings=simulator if backfill else simulator.model_copy(update={"backfill_days": 0.0}),
-            broker=broker,
-            credentials=credentials,
-            clock=clock,
-            rng=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
-            stop=stop,
-            labels=installation.folder / "labels.jsonl",
-            progress=tell,
-        )
-        return
-    recording = read_recording(replay)
-    name = device or device_name(replay)
-    credentials = await asyncio.to_thread(
-        register_devices, installation, "replay-devices", [Device(name, "generic", "replay", replay.stem)]
-    )
-    await run_replay(
-        recording.ending(clock.now_ns()) if shift else recording,
-        device=name,
-        metric=metric or "value",
-        speed=speed or None,
-        settings=settings.simulator,
+    credentials = await asyncio.to_thread(register_demo_city, installation)
+    simulator = settings.simulator
+    await run_city(
+        settings=simulator if backfill else simulator.model_copy(update={"backfill_days": 0.0}),
         broker=broker,
         credentials=credentials,
         clock=clock,
-        rng=random.Random(),  # noqa: S311 - the same
+        rng=random.Random(),  # noqa: S311 - spreads reconnects, guards nothing
         stop=stop,
+        labels=installation.folder / "labels.jsonl",
         progress=tell,
     )
-    if not as_json:
-        first, last = from_ns(int(recording.measured[0])), from_ns(int(recording.measured[-1]))
-        Console().print(f"{len(recording)} readings from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} as {name}")
 
 
 class _Teller:

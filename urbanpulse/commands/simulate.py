@@ -24,19 +24,17 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Publish a simulated city, or replay a recorded series, with real MQTT clients."""
+    if replay is not None:
+        from urbanpulse.replaying import replay_files
+
+        run_role(
+            "simulator",
+            config,
+            lambda settings: replay_files(
+                settings, [replay], device=device, metric=metric, speed=speed, shift=shift, as_json=as_json
+            ),
+        )
+        return
     from urbanpulse.simulation import run_simulation
 
-    run_role(
-        "simulator",
-        config,
-        lambda settings: run_simulation(
-            settings,
-            replay=replay,
-            device=device,
-            metric=metric,
-            speed=speed,
-            shift=shift,
-            backfill=backfill,
-            as_json=as_json,
-        ),
-    )
+    run_role("simulator", config, lambda settings: run_simulation(settings, backfill=backfill, as_json=as_json))
