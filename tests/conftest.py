@@ -1,15 +1,18 @@
-"""Fixtures that every folder may use: free ports; and the order of tests."""
+"""Fixtures that every folder may use: free ports, a PostgreSQL; and the order of tests."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import create_engine, text
 
+from tests.postgres import find_postgres, running_postgres
 from tests.stack import free_port as find_free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.hookimpl(trylast=True)
@@ -31,3 +34,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def free_port() -> Callable[[], int]:
     """Return a function that names a port which was free a moment ago."""
     return find_free_port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Return the URL of a PostgreSQL: the one that is named for tests, else one started here."""
+    named = os.environ.get("URBANPULSE_TEST_POSTGRES_URL")
+    if named:
+        yield named
+        return
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with running_postgres(programs) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(postgres: str) -> str:
+    """Return the URL of a PostgreSQL whose database holds nothing."""
+    engine = create_engine(postgres)
+    with engine.begin() as db:
+        db.execute(text("DROP SCHEMA public CASCADE"))
+        db.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+    return postgres

@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from backends.catalog import Catalog, CatalogSettings, open_catalog
 
@@ -17,21 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-POSTGRES_URL = os.environ.get("URBANPULSE_TEST_POSTGRES_URL")
-DATABASES = ["sqlite", *(["postgresql"] if POSTGRES_URL else [])]
+DATABASES = ["sqlite", "postgresql"]
 
 
-def empty_database(kind: str, folder: Path) -> str:
+def empty_database(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty database."""
     if kind == "sqlite":
         return f"sqlite:///{folder}/catalog.sqlite"
-    assert POSTGRES_URL
-    engine = create_engine(POSTGRES_URL)
-    with engine.begin() as db:
-        db.execute(text("DROP SCHEMA public CASCADE"))
-        db.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
-    return POSTGRES_URL
+    url: str = request.getfixturevalue("empty_postgres")
+    return url
 
 
 def small_catalog(url: str) -> closing[Catalog]:
@@ -43,7 +36,7 @@ def small_catalog(url: str) -> closing[Catalog]:
 @pytest.fixture(params=DATABASES)
 def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of an empty database, one of each kind."""
-    return empty_database(request.param, tmp_path)
+    return empty_database(request.param, tmp_path, request)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryJournal()
         return
-    with small_catalog(empty_database(request.param, tmp_path)) as catalog:
+    with small_catalog(empty_database(request.param, tmp_path, request)) as catalog:
         yield catalog.alerts
 
 

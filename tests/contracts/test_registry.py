@@ -31,7 +31,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "memory":
         yield MemoryRegistry(DEVICES)
         return
-    with small_catalog(empty_database(request.param, tmp_path)) as catalog:
+    with small_catalog(empty_database(request.param, tmp_path, request)) as catalog:
         for device in DEVICES:
             catalog.registry.add_device(device, "hash")
         yield catalog.registry
