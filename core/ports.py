@@ -8,6 +8,7 @@ Implementations live in `backends`; `tests/contracts` runs one suite per port on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ __all__ = [
     "AlertJournal",
     "Bands",
     "Buckets",
+    "Capabilities",
     "DeviceAdmin",
+    "Groups",
+    "Health",
     "LedgerBook",
     "LedgerReader",
     "LivePublisher",
@@ -37,8 +41,18 @@ __all__ = [
     "LogConsumer",
     "Outbox",
     "OutboxItem",
+    "RankBy",
+    "Ranking",
     "Registry",
+    "RejectedReading",
+    "Rollups",
+    "SeriesAdmin",
+    "SeriesHealth",
+    "SeriesNames",
+    "SeriesQueries",
     "SeriesReader",
+    "SeriesStatistics",
+    "SeriesStore",
     "SeriesWriter",
     "Snapshots",
 ]
@@ -116,6 +130,132 @@ class Buckets:
     quality: NDArray[np.uint16]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Aggregates of groups of series: columns of equal length, by `group`, then `start`; empty buckets left out.
+
+    group int32 as the caller numbered them, start int64 ns UTC, n int64 readings, mean, low (minimum) and high
+    (maximum) float64 over all readings of the group, each reading counting once.
+    """
+
+    group: NDArray[np.int32]
+    start: NDArray[np.int64]
+    n: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollups:
+    """Aggregates of many series: columns of equal length, by `series`, then `start`; empty buckets left out.
+
+    series int32, start int64 ns UTC, n int64, mean, low, high, last float64, quality uint16 (all masks or-ed).
+    """
+
+    series: NDArray[np.int32]
+    start: NDArray[np.int64]
+    n: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    last: NDArray[np.float64]
+    quality: NDArray[np.uint16]
+
+
+class RankBy(StrEnum):
+    """What series are ranked by, over a span; the greatest comes first."""
+
+    LAST = "last"
+    MEAN = "mean"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The first series of a ranking: `series` int32 and `value` float64, greatest first, equal ones by series."""
+
+    series: NDArray[np.int32]
+    value: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a store is: `flavour` names the kind, `version` what it says of itself, `text` what a person should know."""
+
+    ok: bool
+    flavour: str
+    version: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do beyond writing; callers ask before they offer it.
+
+    Attributes:
+        reads: questions can be asked; without it everything but writing raises `Unavailable`.
+        received: the time of receipt is kept; otherwise it reads as the measured time.
+        deletes: `delete_before` works; otherwise only the retention of the server forgets.
+        resolution_ns: times are cut to multiples of this.
+        first_ns, last_ns: the range of measured times that can be kept (inclusive).
+    """
+
+    reads: bool = True
+    received: bool = True
+    deletes: bool = True
+    resolution_ns: int = 1
+    first_ns: int = -(1 << 63)
+    last_ns: int = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedReading:
+    """A reading that the store would not take, ever; `reason` is in the store's own words."""
+
+    series: int
+    measured: int
+    value: float
+    reason: str
+
+
+class SeriesNames(Protocol):
+    """What a store that keeps names beside values needs to know of series; `Registry` has it."""
+
+    def revision(self) -> int:
+        """Return a number that grows whenever series change; cheap to poll."""
+
+    def series(self) -> list[Series]:
+        """Return all series by id."""
+
+
+class SeriesHealth(Protocol):
+    """What whoever watches a store needs."""
+
+    def health(self) -> Health:
+        """Ask the store how it is; one that is away is an answer, not an error."""
+
+    def capabilities(self) -> Capabilities:
+        """Return what the store can do.
+
+        Raises:
+            Unavailable: that depends on the server's kind, and it did not answer yet.
+        """
+
+
+class SeriesAdmin(Protocol):
+    """What the command line needs to forget readings."""
+
+    def delete_before(self, before_ns: int, now_ns: int) -> None:
+        """Forget readings of the UTC days that end at or before *before_ns*, for good; rollups and bands stay.
+
+        Those that are written later on are not kept either.
+
+        Raises:
+            Conflict: this kind of store cannot (`Capabilities.deletes`).
+        """
+
+
 class SeriesWriter(Protocol):
     """What the processors need of the series store."""
 
@@ -156,6 +296,42 @@ class SeriesReader(Protocol):
 
     def close(self) -> None:
         """Release files."""
+
+
+class SeriesStatistics(Protocol):
+    """What dashboards need of the series store: questions about many series at once."""
+
+    def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
+        """Return aggregates of start <= measured < end per group, in buckets of *width* ns aligned to multiples of it.
+
+        `group[i]` is the group that `series[i]` belongs to: a district, a sector, a metric; the caller numbers them.
+        A series belongs to one group at most. Where readings are forgotten their rollups serve, an hour counting at
+        its start.
+
+        Raises:
+            ValueError: *width* is not positive, the arrays differ in length, or a series is named twice.
+        """
+
+    def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
+        """Return the *n* of *series* with the greatest value over start <= measured < end, if they have any."""
+
+    def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
+        """Return the kept aggregates of *series* that begin in [start, end), by hour or by day (UTC).
+
+        They outlive the readings. What was written after the last `SeriesWriter.maintain` may be missing, and so
+        may an hour that is not over.
+
+        Raises:
+            ValueError: *width* is neither an hour nor a day in ns.
+        """
+
+
+class SeriesQueries(SeriesReader, SeriesStatistics, SeriesHealth, Protocol):
+    """All questions that a series store answers."""
+
+
+class SeriesStore(SeriesWriter, SeriesAdmin, SeriesHealth, Protocol):
+    """All that changes a series store."""
 
 
 # -- the catalog -----------------------------------------------------------------------------------------------------
