@@ -17,6 +17,7 @@ from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import stop_on_signals
+from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,4 +58,5 @@ async def run_api(settings: Settings) -> None:
             series=reader,
         )
         app = api.create_app(ports, settings.api, clock=clock, hub=hub, registry=metrics, version=__version__)
-        await api.run(app, settings.api, stop=stop)
+        async with notified(clock):
+            await api.run(app, settings.api, stop=stop)

@@ -11,6 +11,7 @@ from urbanpulse.broker import Broker
 from urbanpulse.clock import SystemClock
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import parts, stop_on_signals
+from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
     from urbanpulse.settings import Settings
@@ -23,6 +24,7 @@ async def run_broker(settings: Settings) -> None:
     stop = stop_on_signals()
     if not settings.embedded_broker:
         raise SettingsError("mqtt.url", "names another broker, so there is none to run here")
+    clock = SystemClock()
     installation = await asyncio.to_thread(prepare, settings)
     with parts(settings, "broker") as (stack, metrics):
         catalog = stack.enter_context(closing(installation.open_catalog()))
@@ -31,7 +33,8 @@ async def run_broker(settings: Settings) -> None:
             folder=installation.folder / "broker",
             services=installation.service_hashes(),
             devices=catalog.registry.credentials,
-            clock=SystemClock(),
+            clock=clock,
             metrics=metrics,
         )
-        await broker.run(stop)
+        async with notified(clock):
+            await broker.run(stop)

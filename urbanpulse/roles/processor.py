@@ -14,6 +14,7 @@ from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import new_rng, open_log, parts, stop_on_signals
+from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
     from urbanpulse.settings import Settings
@@ -36,6 +37,7 @@ async def run_processor(settings: Settings) -> None:
         async with (
             live_publisher(connection, clock=clock, registry=metrics) as live,
             MqttAlertPublisher(connection) as alerts,
+            notified(clock),
         ):
             await processors.run(
                 settings=settings.processor,
