@@ -15,6 +15,7 @@ from urbanpulse.nats_config import SERVICES
 from urbanpulse.secrets import SecretFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from backends.catalog import Catalog
@@ -45,9 +46,7 @@ class Installation:
 
     def service_hashes(self) -> dict[str, str]:
         """Return {service: bcrypt hash} for the embedded broker, made once: a fresh salt would mean a reload."""
-        return self.secrets.ensure(
-            "service-hashes", lambda: {name: hash_device_secret(secret) for name, secret in self.services.items()}
-        )
+        return _complete(self.secrets, "service-hashes", lambda name: hash_device_secret(self.services[name]))
 
 
 def prepare(settings: Settings) -> Installation:
@@ -61,7 +60,7 @@ def prepare(settings: Settings) -> Installation:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets = SecretFolder(folder / "secrets")
     with secrets.locked():
-        services = secrets.ensure("services", lambda: {name: new_secret() for name in SERVICES})
+        services = _complete(secrets, "services", lambda _: new_secret())
         first_user = secrets.ensure("first-user", lambda: {"name": FIRST_USER, "password": new_secret()[:20]})
         installation = Installation(settings, folder, secrets, services, first_user)
         installation.service_hashes()
@@ -72,6 +71,16 @@ def prepare(settings: Settings) -> Installation:
         finally:
             catalog.close()
     return installation
+
+
+def _complete(secrets: SecretFolder, name: str, make: Callable[[str], str]) -> dict[str, str]:
+    """Return the content of `<name>.json` with every service in it: an installation may be older than a service."""
+    known = secrets.ensure(name, dict)
+    missing = {service: make(service) for service in SERVICES if service not in known}
+    if missing:
+        known |= missing
+        secrets.write(name, known)
+    return known
 
 
 def _catalog_url(settings: Settings, folder: Path) -> str:

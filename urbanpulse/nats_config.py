@@ -21,6 +21,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gateway": ((), ("devices", "devices.>")),
     "processor": (("urbanpulse.>",), ()),
     "api": ((), ("urbanpulse", "urbanpulse.>")),
+    "recorder": ((), ("devices", "devices.>", "urbanpulse", "urbanpulse.>")),
 }
 """Per service: subjects it may publish to, and subscribe to."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import bcrypt
+import pytest
 
 from api.auth import hash_device_secret, new_secret
 from urbanpulse.nats_config import SERVICES, BrokerFiles, render
@@ -32,8 +33,9 @@ def test_a_device_may_write_only_below_its_own_name() -> None:
     assert 'allowed_connection_types: ["MQTT"]' in line
 
 
-def test_a_service_that_only_reads_may_not_publish() -> None:
-    line = next(line for line in text({}).splitlines() if '"gateway"' in line)
+@pytest.mark.parametrize("service", ["gateway", "recorder", "api"])
+def test_a_service_that_only_reads_may_not_publish(service: str) -> None:
+    line = next(line for line in text({}).splitlines() if f'"{service}"' in line)
 
     assert 'publish: { deny: ">" }' in line
 

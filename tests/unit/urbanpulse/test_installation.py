@@ -1,0 +1,38 @@
+"""Tests of an installation: what is made once, and what an older one gets added."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from urbanpulse.installation import prepare
+from urbanpulse.nats_config import SERVICES
+from urbanpulse.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_preparing_twice_changes_no_secret(tmp_path: Path) -> None:
+    first = prepare(Settings(data_dir=tmp_path))
+
+    again = prepare(Settings(data_dir=tmp_path))
+
+    assert (again.services, again.service_hashes()) == (first.services, first.service_hashes())
+    assert set(again.services) == set(again.service_hashes()) == set(SERVICES)
+
+
+def test_a_service_that_is_younger_than_the_installation_gets_its_own_secret(tmp_path: Path) -> None:
+    first = prepare(Settings(data_dir=tmp_path))
+    for name in ("services", "service-hashes"):
+        file = first.secrets.path / f"{name}.json"
+        kept = json.loads(file.read_text())
+        del kept["recorder"]
+        file.write_text(json.dumps(kept))
+
+    again = prepare(Settings(data_dir=tmp_path))
+
+    assert set(again.services) == set(again.service_hashes()) == set(SERVICES)
+    assert again.services["recorder"] != first.services["recorder"]
+    assert again.services["gateway"] == first.services["gateway"]
+    assert again.service_hashes()["gateway"] == first.service_hashes()["gateway"]
