@@ -98,6 +98,7 @@ class CityRun:
 
     async def publish(self) -> None:
         """Publish the past, then the present, until cancelled."""
+        await self.fleet.reach(1)
         began = self._clock.now_ns()
         await self._past(began)
         went_live = self._clock.now_ns()

@@ -1,25 +1,33 @@
 """This module is the fleet: it keeps many virtual devices connected and tells how their readings fare.
 
 A few tasks serve all devices: `fleet-tend` looks once a second after keep-alives and broken connections, and
-`fleet-connect-<n>` open connections, a bounded number at a time. Sockets are served by the event loop itself.
+`fleet-connect-<n>` open connections, a bounded number at a time, each until the broker has answered. Sockets are
+served by the event loop itself.
+
+A broker that is away is waited for, and one that refuses is asked again: a fleet outlives restarts. But when nothing
+has ever connected for `give_up_seconds`, or nothing moves for `stall_seconds`, the fleet says why and gives up. Until
+one device has been connected only a few knock: two thousand wrong passwords help nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import structlog
 
-from core.errors import SettingsError
-from simulators.device import Broker, Link, Numbers, VirtualDevice
+from core.errors import SettingsError, Unavailable
+from simulators.device import Broker, Link, Numbers, OwnWords, VirtualDevice
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from core.clock import Clock
+    from simulators.messages import WireFormat
     from simulators.settings import SimulatorSettings
 
 __all__ = ["Fleet", "Progress", "drive"]
@@ -27,6 +35,7 @@ __all__ = ["Fleet", "Progress", "drive"]
 _log = structlog.get_logger()
 _TEND_SECONDS = 1.0
 _TELL_SECONDS = 0.5
+_TENDS_PER_KEEPALIVE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +68,21 @@ class Fleet:
         settings: SimulatorSettings,
         clock: Clock,
         rng: random.Random,
+        wire: WireFormat | None = None,
+        now_ns: Callable[[], int] | None = None,
+        persistent: bool = True,
     ) -> None:
         """Make the devices; nothing is connected yet.
+
+        *wire* is what they speak (default: what they publish is ready made), *now_ns* the time that they live in
+        (default: the clock's), *persistent* whether the broker shall keep their sessions.
 
         Raises:
             SettingsError: a device has no password while others have.
         """
         self.numbers = Numbers()
         self.moved = asyncio.Event()
+        self._broker = broker
         self._settings = settings
         self._clock = clock
         self._rng = rng
@@ -83,11 +99,15 @@ class Fleet:
                 loop=asyncio.get_running_loop(),
                 numbers=self.numbers,
                 on_progress=self.moved.set,
+                wire=wire or OwnWords(),
+                now_ns=now_ns or clock.now_ns,
+                persistent=persistent,
             )
             for name in known
         }
         self._waiting: asyncio.Queue[VirtualDevice] = asyncio.Queue(max(1, len(self.devices)))
         self._refusal_logged = ""
+        self._reached = False
 
     @property
     def connected(self) -> int:
@@ -96,13 +116,13 @@ class Fleet:
 
     @property
     def outstanding(self) -> int:
-        """Return how many messages have no ack yet."""
-        return sum(device.outstanding for device in self.devices.values())
+        """Return how many messages have no ack yet, but for devices that are away on purpose."""
+        return self.numbers.outstanding
 
     @property
     def stored(self) -> int:
-        """Return how many messages wait in the devices."""
-        return sum(device.stored for device in self.devices.values())
+        """Return how many messages wait in the devices, but for those."""
+        return self.numbers.stored
 
     def progress(self, phase: str, done: int, total: int, faults: tuple[str, ...] = ()) -> Progress:
         """Return the figures of this moment."""
@@ -112,15 +132,52 @@ class Fleet:
 
     async def serve(self) -> None:
         """Connect all devices and keep them connected, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tend(), name="fleet-tend")
-            for n in range(self._settings.connect_parallel):
-                group.create_task(self._connect(), name=f"fleet-connect-{n}")
+        with ThreadPoolExecutor(self._settings.connect_parallel, "connect") as threads:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tend(), name="fleet-tend")
+                for n in range(self._settings.connect_parallel):
+                    group.create_task(self._connect(threads), name=f"fleet-connect-{n}")
+
+    async def reach(self, count: int) -> None:
+        """Wait until *count* devices are connected.
+
+        Raises:
+            Unavailable: for `give_up_seconds` no further device got a connection; the text says why.
+        """
+        await self._progressing(lambda: self.connected, lambda: self.connected >= count, self._settings.give_up_seconds)
 
     async def settle(self, outstanding: int) -> None:
-        """Wait until at most *outstanding* messages are stored or on their way, however long that takes."""
-        while self.outstanding + self.stored > outstanding:
+        """Wait until at most *outstanding* messages are stored or on their way.
+
+        Devices that are away on purpose are not waited for.
+
+        Raises:
+            Unavailable: nothing was acked and nothing connected for `stall_seconds`; the text says why.
+        """
+        if self.outstanding + self.stored > outstanding:
+            await self._progressing(
+                lambda: (self.numbers.acked, self.numbers.messages, self.connected),
+                lambda: self.outstanding + self.stored <= outstanding,
+                self._settings.stall_seconds,
+            )
+
+    async def _progressing(self, figure: Callable[[], object], done: Callable[[], bool], seconds: float) -> None:
+        """Wait until *done*, as long as *figure* changes at least every so many *seconds*."""
+        last, since = figure(), self._clock.monotonic()
+        while not done():
             await self.movement(1.0)
+            if figure() != last:
+                last, since = figure(), self._clock.monotonic()
+            elif self._clock.monotonic() - since > seconds:
+                raise Unavailable(self._broker.address, f"nothing moved for {seconds:g} s; {self._complaint()}")
+
+    def _complaint(self) -> str:
+        missing = len(self.devices) - self.connected
+        waiting = self.outstanding + self.stored
+        facts = [f"{missing} of {len(self.devices)} devices are not connected"] if missing else []
+        facts += [f"{waiting} messages wait for an acknowledgement"] if waiting else []
+        facts += [f"the last refusal was: {self.numbers.refusal}"] if self.numbers.refusal else []
+        return "; ".join(facts)
 
     async def movement(self, seconds: float) -> None:
         """Wait until something was acked or a connection changed, *seconds* at most."""
@@ -135,33 +192,42 @@ class Fleet:
         """Say goodbye: the last acks are awaited for `stop_seconds`, then everything is closed."""
         for device in self.devices.values():
             if device.link is Link.UP:
-                device.say_offline()
+                device.say_farewell()
         try:
             async with asyncio.timeout(self._settings.stop_seconds):
                 while any(d.outstanding + d.stored for d in self.devices.values() if d.link is Link.UP):
                     await self.movement(0.1)
         except TimeoutError:
+            pass
+        if self.outstanding + self.stored:
             _log.warning("devices stopped with messages left", outstanding=self.outstanding, stored=self.stored)
         for device in self.devices.values():
             device.disconnect()
 
     async def _tend(self) -> None:
+        pause = self._settings.keepalive_seconds / _TENDS_PER_KEEPALIVE
         while True:
             now = self._clock.monotonic()
-            for device in self.devices.values():
-                device.tend()
-                if device.link is Link.DOWN and now >= device.retry_at:
-                    device.link = Link.CONNECTING
-                    device.retry_at = now + self._backoff(device.failures)
-                    device.failures += 1
-                    self._waiting.put_nowait(device)
+            self._reached = self._reached or self.connected > 0
+            knocking = None if self._reached else self._settings.connect_parallel
+            for device in islice(self.devices.values(), knocking):
+                if device.link is Link.DOWN:
+                    if now >= device.retry_at and not device.away:
+                        device.prepare()
+                        device.retry_at = now + self._backoff(device.failures)
+                        device.failures += 1
+                        self._waiting.put_nowait(device)
+                elif now >= device.tend_at:
+                    device.tend_at = now + pause
+                    device.tend()
             self._tell_refusal()
             await self._clock.sleep(min(_TEND_SECONDS, self._settings.reconnect_min_seconds))
 
-    async def _connect(self) -> None:
+    async def _connect(self, threads: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             device = await self._waiting.get()
-            attempt = asyncio.get_running_loop().run_in_executor(None, device.connect)
+            attempt = loop.run_in_executor(threads, device.connect)
             try:
                 await asyncio.shield(attempt)
             except asyncio.CancelledError:  # the thread cannot be stopped: it ends by its timeout
@@ -170,11 +236,32 @@ class Fleet:
                 device.cut()
                 raise
             except OSError as error:
-                device.link = Link.DOWN
-                self.numbers.refusals += 1
-                self.numbers.refusal = f"{device.name}: {error}"
+                self._refused(device, str(error))
                 continue
-            device.attach()
+            if device.away:  # it left meanwhile
+                device.cut()
+            else:
+                await self._greet(device)
+
+    async def _greet(self, device: VirtualDevice) -> None:
+        """Wait until the broker has answered *device*, so that no more than `connect_parallel` ask at once."""
+        answered = asyncio.Event()
+        device.on_greeted = answered.set
+        device.attach()
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                while device.link is Link.GREETING:
+                    await answered.wait()
+        except TimeoutError:
+            self._refused(device, f"no CONNACK within {self._settings.connect_timeout_seconds:g} s")
+            device.cut()
+        finally:
+            device.on_greeted = None
+
+    def _refused(self, device: VirtualDevice, reason: str) -> None:
+        device.link = Link.DOWN
+        self.numbers.refusals += 1
+        self.numbers.refusal = f"{device.name}: {reason}"
 
     def _backoff(self, failures: int) -> float:
         longest: float = min(

@@ -23,10 +23,16 @@ class SimulatorSettings(BaseModel):
     buffer_messages: int = Field(2000, ge=1, description="Messages a device keeps while offline; the oldest go first.")
     catch_up_seconds: float = Field(3600.0, ge=0, description="Slots missed by more than this are skipped.")
     keepalive_seconds: int = Field(60, ge=5, le=65_535, description="MQTT keep-alive of every device.")
-    connect_parallel: int = Field(8, ge=1, le=256, description="Devices that connect at the same time.")
+    connect_parallel: int = Field(16, ge=1, le=256, description="Devices that connect at the same time.")
     connect_timeout_seconds: float = Field(5.0, gt=0, description="How long a device waits for TCP and TLS.")
     reconnect_min_seconds: float = Field(0.5, gt=0, description="First wait before a device connects again.")
     reconnect_max_seconds: float = Field(30.0, gt=0, description="Longest wait before a device connects again.")
+    give_up_seconds: float = Field(
+        30.0, gt=0, description="How long a run waits for a (further) device to be let in before it ends with an error."
+    )
+    stall_seconds: float = Field(
+        600.0, gt=0, description="How long a run waits while nothing is acknowledged before it ends with an error."
+    )
     stop_seconds: float = Field(3.0, ge=0, description="How long a stop waits for the last acks.")
     faults: bool = Field(True, description="Whether things go wrong in the demo city.")
     first_fault_seconds: float = Field(60.0, ge=0, description="When, after going live, the first fault begins.")
