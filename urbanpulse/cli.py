@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from core.errors import UrbanpulseError
-from urbanpulse.commands import admin, config, roles, simulate
+from urbanpulse.commands import admin, certs, config, roles, simulate
 
 __all__ = ["app", "main"]
 
@@ -26,7 +26,10 @@ for verb in (
     *(config.check_config, config.print_config, config.version),
 ):
     app.command()(verb)
-for noun, commands in (("device", admin.device_app), ("key", admin.key_app), ("user", admin.user_app)):
+for noun, commands in (
+    *(("device", admin.device_app), ("key", admin.key_app), ("user", admin.user_app)),
+    *(("certs", certs.certs_app),),
+):
     app.add_typer(commands, name=noun)
 
 

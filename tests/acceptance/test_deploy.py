@@ -71,3 +71,51 @@ def test_mosquitto_lets_a_device_write_below_its_name_and_nowhere_else(port: int
 
     until(told, "the reader to hear the device")
     assert reader.communicate()[0] == b"devices/dev1/readings 1\n"
+
+
+def test_certificates_take_the_place_of_passwords(tmp_path: Path) -> None:
+    """The platform and a device meet on Mosquitto over mutual TLS; a revoked device stays out."""
+    listener = free_port()
+    settings = {
+        "MQTT__URL": f"mqtts://localhost:{listener}",
+        **{f"MQTT__TLS_{part}": str(tmp_path / "certs" / file) for part, file in
+           (("CA", "ca.pem"), ("CERTIFICATE", "urbanpulse.pem"), ("KEY", "urbanpulse.key"))},
+    }  # fmt: skip
+    with Stack(tmp_path, **settings) as stack:
+        where = ["--dir", str(tmp_path / "certs")]
+        stack.command("certs", "init", *where)
+        stack.command("certs", "server", "broker", "localhost", *where)
+        for name in ("urbanpulse", "kerb-7", "lost-1"):
+            stack.command("certs", "client", name, *where)
+        stack.command("certs", "revoke", "lost-1", *where)
+        conf = (DEPLOY / "mosquitto" / "mosquitto-tls.conf").read_text()
+        (tmp_path / "mosquitto.conf").write_text(
+            conf.replace("listener 8883", f"listener {listener} 127.0.0.1") + f"user {Path.home().owner()}\n"
+        )
+        shutil.copy(DEPLOY / "mosquitto" / "acl", tmp_path / "acl")
+        (tmp_path / "acl").chmod(0o600)
+        stack.start("broker", program=["sh", "-c", f"cd {tmp_path} && exec mosquitto -c mosquitto.conf"])
+        until(lambda: stack.is_open(listener), "mosquitto to listen")
+        for role in ("gateway", "processor", "api"):
+            stack.start(role)
+        stack.until_ready()
+        for name in ("kerb-7", "lost-1"):
+            stack.device(name)
+
+        def say(name: str, topic: str, value: int) -> int:
+            tls = ["--cafile", "ca.pem", "--cert", f"{name}.pem", "--key", f"{name}.key"]
+            done = subprocess.run(
+                ["mosquitto_pub", "-h", "localhost", "-p", str(listener), *tls,
+                 "-q", "1", "-t", topic, "-m", str(value)],
+                cwd=tmp_path / "certs", capture_output=True, check=False,
+            )  # fmt: skip
+            return done.returncode
+
+        def seen() -> bool:
+            assert say("kerb-7", "devices/kerb-7/readings/no2", 21) == 0
+            say("kerb-7", "devices/lost-1/readings/no2", 99)
+            return bool(stack.items("/api/v1/latest?device=kerb-7"))
+
+        until(seen, "the reading to be shown")
+        assert say("lost-1", "devices/lost-1/readings/no2", 99) != 0
+        assert stack.items("/api/v1/latest?device=lost-1") == []
