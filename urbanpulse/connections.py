@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from backends.live import MqttConnection
+from core.errors import SettingsError
 from gateway.session import tls_context
+from gateway.settings import MqttSettings
 
 if TYPE_CHECKING:
-    from gateway.settings import MqttSettings
     from urbanpulse.installation import Installation
+    from urbanpulse.settings import Settings
 
-__all__ = ["mqtt_connection", "mqtt_for"]
+__all__ = ["mqtt_at", "mqtt_connection", "mqtt_for"]
+
+
+def mqtt_at(settings: Settings, url: str) -> MqttSettings:
+    """Return the MQTT settings for another broker at *url*: its own user or none, our TLS files and patience.
+
+    Raises:
+        SettingsError: *url* is no address of a broker.
+    """
+    ours = settings.mqtt.model_dump(exclude={"url", "username", "password"})
+    try:
+        return MqttSettings(**ours, url=url)
+    except ValidationError as error:
+        raise SettingsError(
+            "broker", error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
+        ) from None
 
 
 def mqtt_for(installation: Installation, service: str) -> MqttSettings:
