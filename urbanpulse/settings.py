@@ -1,7 +1,8 @@
 """This module is the one tree of settings: each room's own, read from flags, environment and a TOML file.
 
-Order: environment (`URBANPULSE_API__PORT=9090`) over file (`[api] port = 9090`) over defaults. An unknown key stops
-the start and names the nearest known one, so a typo never means a silent default.
+Order: environment (`URBANPULSE_API__PORT=9090`) over secret files (a file named `mqtt.password` in the folder that
+`URBANPULSE_SECRETS_DIR` names) over the TOML file (`[api] port = 9090`) over defaults. An unknown key stops the start
+and names the nearest known one, so a typo never means a silent default.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ __all__ = [
 ]
 
 _PREFIX = "URBANPULSE_"
-_NOT_SETTINGS = ("URBANPULSE_TEST_", "URBANPULSE_SKIP_CONSOLE", "URBANPULSE_CONFIG")
+_SECRETS_DIR = "URBANPULSE_SECRETS_DIR"
+_NOT_SETTINGS = (_SECRETS_DIR, "URBANPULSE_TEST_", "URBANPULSE_SKIP_CONSOLE", "URBANPULSE_CONFIG", "URBANPULSE_KEY")
 """Names with our prefix that other things read: tests, the build hook, the command line."""
 
 
@@ -127,10 +129,33 @@ def load_settings(config: Path | None) -> Settings:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(str(config), str(error)) from error
     _check_environment()
+    _add_secrets(content)
     try:
         return Settings(**content)
     except ValidationError as error:
         raise _as_settings_error(error) from error
+
+
+def _add_secrets(content: dict[str, Any]) -> None:
+    """Put the files of the secrets folder, each named after its setting, over *content*."""
+    folder = os.environ.get(_SECRETS_DIR)
+    if not folder:
+        return
+    known = {name for name, *_ in describe_settings()}
+    try:
+        files = {file.name: file.read_text().rstrip("\n") for file in sorted(Path(folder).iterdir()) if file.is_file()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(_SECRETS_DIR, str(error)) from error
+    for name, value in files.items():
+        if name not in known:
+            raise SettingsError(f"{folder}/{name}", "no such setting" + _nearest(name, known))
+        *sections, last = name.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsError(name, f"the file says {section} = {place!r} where a section belongs")
+        place[last] = value
 
 
 def _check_environment() -> None:

@@ -80,6 +80,43 @@ def test_an_unknown_variable_names_the_nearest_known_one(monkeypatch: pytest.Mon
         load_settings(None)
 
 
+def test_a_secret_file_wins_over_the_file_and_the_environment_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "city.toml"
+    file.write_text('[mqtt]\nusername = "from-file"\npassword = "from-file"\n[api]\nport = 1\n')
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "mqtt.password").write_text("from-folder\n")
+    (folder / "api.port").write_text("2\n")
+    (folder / "..data").mkdir()
+    monkeypatch.setenv("URBANPULSE_SECRETS_DIR", str(folder))
+    monkeypatch.setenv("URBANPULSE_API__PORT", "3")
+
+    settings = load_settings(file)
+
+    assert settings.mqtt.password is not None
+    assert settings.mqtt.password.get_secret_value() == "from-folder"
+    assert (settings.mqtt.username, settings.api.port) == ("from-file", 3)
+
+
+def test_wrong_secret_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("URBANPULSE_SECRETS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="URBANPULSE_SECRETS_DIR"):
+        load_settings(None)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    monkeypatch.setenv("URBANPULSE_SECRETS_DIR", str(folder))
+    (folder / "mqtt.pasword").write_text("x")
+    with pytest.raises(SettingsError, match=r"mqtt\.pasword: no such setting; did you mean mqtt\.password"):
+        load_settings(None)
+    (folder / "mqtt.pasword").rename(folder / "mqtt.password")
+    file = tmp_path / "city.toml"
+    file.write_text("mqtt = 1\n")
+    with pytest.raises(SettingsError, match=r"mqtt = 1 where a section belongs"):
+        load_settings(file)
+
+
 def test_names_that_others_read_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("URBANPULSE_TEST_POSTGRES_URL", "x")
     monkeypatch.setenv("URBANPULSE_SKIP_CONSOLE", "1")
