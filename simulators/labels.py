@@ -1,7 +1,8 @@
 """This module is the truth to score by: labels of faults and city events, as JSON lines on a side channel.
 
     {"class": "fault", "what": "spike", "device": "air-001", "metric": "pm25", "district": "merkez",
-     "metrics": ["pm25"], "from": "2026-05-28T20:26:40.000Z", "to": "2026-05-28T20:28:40.000Z", "size": 180.0, "seed": 7}
+     "metrics": ["pm25"], "from": "2026-05-28T20:26:40.000Z", "to": "2026-05-28T20:28:40.000Z", "size": 180.0,
+     "seed": 7}
 
 A fault touches what its device measures in [from, to) by true time; metric `*` is all of the device. An event has
 neither device nor metric; district null is the whole city; `metrics` are those that it moves. What `size` tells hangs

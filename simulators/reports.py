@@ -227,29 +227,30 @@ class _Sender:
     def wrongly(self, fault: Fault, slot: int, at: int, report: Report) -> list[Emission]:
         """Return what *fault* makes of sending the *report* of *slot*, measured at *at* (ns UTC) by true time."""
         grid, device = self.grid, self.grid.device
-        true = Emission(at, device, (report,))
         again = at + grid.ns // 4  # jitter is less than half a slot: still within it
+        sent = [Emission(at, device, (report,))]
         match fault.kind:
             case FaultKind.DUPLICATES:
-                return [true, replace(true, due=at + int(self._chance("duplicate", slot) * grid.ns * 0.5) + 1)]
+                sent.append(replace(sent[0], due=at + 1 + int(self._chance("duplicate", slot) * grid.ns / 2)))
             case FaultKind.REORDERING:
-                return [replace(true, due=at + int(self._chance("overtaken", slot) * (_OVERTAKEN - 1) * grid.ns))]
+                sent = [replace(sent[0], due=at + int(self._chance("overtaken", slot) * (_OVERTAKEN - 1) * grid.ns))]
+            case FaultKind.LATE_BACKLOG:
+                sent = []
             case FaultKind.MALFORMED:
-                return [replace(true, raw=mangled(grid.seed, device, report.seq, report.at, report.values))]
+                sent = [replace(sent[0], raw=mangled(grid.seed, device, report.seq, report.at, report.values))]
             case FaultKind.REPLAYED_RETAINED:
-                before = np.arange(grid.first_after(fault.start) - _LOOK_BACK, grid.first_after(fault.start))
-                old = next((each for each in reversed(self.read(before)) if each is not None), report)
-                return [true, Emission(again, device, (old,), retain=True)]
+                before = grid.first_after(fault.start)
+                old = [each for each in self.read(np.arange(before - _LOOK_BACK, before)) if each is not None]
+                sent += [Emission(again, device, (each,), retain=True) for each in old[-1:]]
             case FaultKind.REPLAYED_CAPTURE:
-                captured = self.read(np.array([slot - max(1, round(fault.size * 1e9 / grid.ns))]))[0]
-                return [true, *([] if captured is None else [Emission(again, device, (captured,))])]
+                captured = self.read(np.array([slot - max(1, round(fault.size * 1e9 / grid.ns))]))
+                sent += [Emission(again, device, (each,)) for each in captured if each is not None]
             case FaultKind.MESSAGE_FLOOD:
                 more = round(fault.size) - 1
                 times = at + np.arange(1, more + 1) * (grid.ns // 2) // (more + 1) // 1_000_000 * 1_000_000
                 flood = zip(times.tolist(), self.read(np.full(more, slot), times), strict=True)
-                return [true, *(Emission(due, device, (said,)) for due, said in flood if said is not None)]
-            case _:  # held back
-                return []
+                sent += [Emission(due, device, (each,)) for due, each in flood if each is not None]
+        return sent
 
     def read(self, slots: NDArray[np.int64], at: NDArray[np.int64] | None = None) -> list[Report | None]:
         """Return the report of each of int64[N] *slots*, measured *at* (ns UTC; without it, when the slots are due).
