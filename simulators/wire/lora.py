@@ -1,0 +1,190 @@
+"""This module is what ChirpStack and The Things Stack have in common: LoRaWAN devices, gateways and radio (EU868).
+
+A report is one uplink: a device that catches up sends its reports frame by frame, and the last of them is heard when
+the emission is due. The frame counter is the report's `seq`, so a frame that is sent again keeps its number and is
+known as the same.
+
+The frame's payload (port 10) is a MessagePack map, `{"t": <ms since the epoch>, "v": {<metric>: <value>, …}}`:
+complete without the network's times, and exact. The network's codec makes a flat object of it, `{"time": <RFC 3339>,
+<metric>: <value>, …}`. Battery is a value among the others; the signal is the gateways' to tell.
+
+Gateways stand in a grid of 0.02° (2 km). One to three of them hear a frame: the nearest as well as the report says,
+the others worse. Which ones, and every number the radio makes up, are hashes of (seed, device, seq).
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from simulators.noise import key
+from simulators.wire.values import finite, iso_ms
+
+if TYPE_CHECKING:
+    from core.city import Device
+    from simulators.messages import Emission, Report
+
+__all__ = ["PORT", "Frame", "Gateway", "Reception", "airtime_ns", "eui", "frames", "identity", "pruned"]
+
+PORT = 10
+BANDWIDTH = 125_000
+
+_FREQUENCIES = tuple(867_100_000 + 200_000 * n for n in range(8))
+_FRAME_LIMIT = {7: 242, 8: 242, 9: 115, 10: 51}  # bytes of payload by spreading factor, RP002-1.0.4 table 10
+_CELL = 0.02  # degrees
+_NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1), (0, -1), (-1, 0), (-1, -1), (1, -1), (-1, 1))
+_SPACE = uuid.UUID("6f0a1f0e-6c3a-5f6b-9a35-1c7b1b0e8d4c")  # made up once, for uuid5
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A receiver of the network; its place is degrees, None where the device has none."""
+
+    name: str
+    eui: str
+    lat: float | None
+    lon: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """One gateway's hearing of a frame: dBm, dB, and numbers that the gateway counts by."""
+
+    gateway: Gateway
+    rssi: int
+    snr: float
+    ticket: int
+    clock_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One uplink: `heard_at` is ns UTC at the gateways, `decoded` what the network's codec makes of `payload`."""
+
+    report: Report
+    heard_at: int
+    counter: int
+    payload: bytes
+    decoded: dict[str, Any]
+    spreading: int
+    channel: int
+    airtime_ns: int
+    receptions: tuple[Reception, ...]
+
+    @property
+    def frequency(self) -> int:
+        """Return the channel's frequency in Hz."""
+        return _FREQUENCIES[self.channel]
+
+
+def frames(device: Device, emission: Emission, seed: int) -> list[Frame]:
+    """Return the uplinks of *emission*, first sent first; a report of which nothing can be said has none."""
+    sent: list[Frame] = []
+    heard_at = emission.due
+    for report in reversed(emission.reports):
+        own = {} if report.battery is None else {"battery": report.battery}
+        values = finite(own | dict(report.values))
+        if values:
+            sent.append(_frame(device, report, values, heard_at, seed))
+            heard_at -= sent[-1].airtime_ns
+    return sent[::-1]
+
+
+def _frame(device: Device, report: Report, values: dict[str, Any], heard_at: int, seed: int) -> Frame:
+    payload = _pack({"t": report.at // 1_000_000, "v": values})
+    luck = key(seed, device.id, report.seq, "radio")
+    rssi = round(report.rssi) if report.rssi is not None else -70 - luck % 40
+    spreading = 7 + (rssi < -108) + (rssi < -114) + (rssi < -118)
+    while len(payload) > _FRAME_LIMIT[spreading] and spreading > 7:  # what does not fit is sent faster
+        spreading -= 1
+    return Frame(
+        report=report,
+        heard_at=heard_at,
+        counter=report.seq & 0xFFFFFFFF,
+        payload=payload,
+        decoded={"time": iso_ms(report.at), **values},
+        spreading=spreading,
+        channel=luck >> 8 & 7,
+        airtime_ns=airtime_ns(len(payload) + 13, spreading),
+        receptions=_receptions(device, luck, rssi, heard_at, seed),
+    )
+
+
+def _receptions(device: Device, luck: int, rssi: int, heard_at: int, seed: int) -> tuple[Reception, ...]:
+    lot = luck >> 12 & 0xFF
+    heard = []
+    for place in range(1 + (lot < 140) + (lot < 40)):
+        weaker = 0 if place == 0 else 4 + (luck >> (20 + 4 * place) & 7) + 3 * place
+        level = max(rssi - weaker, -139)
+        gateway = _gateway(device, place, seed)
+        heard.append(
+            Reception(
+                gateway,
+                rssi=level,
+                # a noise floor of -117 dBm in 125 kHz; LoRa receivers tell quarters of a dB and not above 14
+                snr=min(max(level + 117, -20), 13) + (luck >> (32 + 2 * place) & 3) / 4,
+                ticket=(luck >> 16) + place & 0xFFFF,
+                clock_us=(heard_at // 1000 + int(gateway.eui[-6:], 16)) & 0xFFFFFFFF,
+            )
+        )
+    return tuple(heard)
+
+
+def _gateway(device: Device, place: int, seed: int) -> Gateway:
+    if device.lat is None or device.lon is None:
+        where: tuple[object, ...] = (device.district, place)
+        lat = lon = None
+    else:
+        row = math.floor(device.lat / _CELL) + _NEIGHBOURS[place][0]
+        column = math.floor(device.lon / _CELL) + _NEIGHBOURS[place][1]
+        where = (row, column)
+        lat, lon = round((row + 0.5) * _CELL, 6), round((column + 0.5) * _CELL, 6)
+    number = eui(seed, "gateway", *where)
+    return Gateway(f"gateway-{number[-8:]}", number, lat, lon)
+
+
+def airtime_ns(size: int, spreading: int) -> int:
+    """Return how long a frame of *size* bytes, header and MIC included, is on the air at 125 kHz and coding rate 4/5.
+
+    Source: Semtech AN1200.13, explicit header, CRC on, preamble of 8, low data rate optimisation from SF 11.
+
+    >>> airtime_ns(22, 7)
+    56576000
+    """
+    symbol_ns = (1 << spreading) * 1_000_000_000 // BANDWIDTH
+    optimised = 2 * (spreading >= 11)
+    blocks = max(math.ceil((8 * size - 4 * spreading + 44) / (4 * (spreading - optimised))), 0)
+    return symbol_ns * (12 * 4 + 1) // 4 + symbol_ns * (8 + 5 * blocks)
+
+
+def eui(*parts: object) -> str:
+    """Return the EUI-64 of what *parts* name, locally administered, as 16 hex digits."""
+    return f"fe{key(*parts, 'eui') & (1 << 56) - 1:014x}"
+
+
+def identity(*parts: object) -> uuid.UUID:
+    """Return the id of what *parts* name; equal parts have equal ids."""
+    return uuid.uuid5(_SPACE, "/".join(map(str, parts)))
+
+
+def pruned(message: dict[str, Any]) -> dict[str, Any]:
+    """Return *message* as proto3 JSON: fields at their default (0, false, empty) are not written.
+
+    What is in a codec's own object is no field: mark it with `Raw`-encoded JSON (`msgspec.Raw`), and it stays whole.
+    """
+    kept = ((name, _prune(value)) for name, value in message.items())
+    return {name: value for name, value in kept if isinstance(value, msgspec.Raw) or value}
+
+
+def _prune(value: Any) -> Any:
+    if isinstance(value, dict):
+        return pruned(value)
+    if isinstance(value, list):
+        return [_prune(item) for item in value]
+    return value
