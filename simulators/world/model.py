@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import NotFound, SettingsError
-from simulators.layout import UTC_OFFSET_SECONDS
+from simulators.geometry import UTC_OFFSET_SECONDS
+from simulators.instruments import INSTRUMENTS
 from simulators.noise import gauss, key, uniform, wander
 
 if TYPE_CHECKING:
@@ -30,44 +31,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.city import Device
+    from simulators.events import CityEvent
 
 
-__all__ = ["INSTRUMENTS", "Causes", "Instrument", "World"]
+__all__ = ["World"]
 
 _DAY = 86_400.0
 _YEAR = 365.2425
 _ONE = np.zeros(1, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """How a metric is measured: noise is `absolute` + `relative` x truth (1 sigma), in steps of 10^-decimals.
-
-    Sizes are what data sheets of such devices promise (guess within that, not measured). Noise spans more than one
-    step, so that repeats are as rare as in real series.
-    """
-
-    absolute: float
-    relative: float
-    decimals: int
-    low: float
-    high: float
-
-
-INSTRUMENTS: dict[str, Instrument] = {
-    "pm25": Instrument(0.3, 0.02, 1, 0.0, 1000.0),
-    "pm10": Instrument(0.5, 0.02, 1, 0.0, 2000.0),
-    "no2": Instrument(0.5, 0.015, 1, 0.0, 1000.0),
-    "o3": Instrument(0.7, 0.01, 1, 0.0, 800.0),
-    "flow": Instrument(8.0, 0.025, 0, 0.0, 20_000.0),
-    "speed": Instrument(0.6, 0.0, 1, 0.0, 250.0),
-    "occupancy": Instrument(0.03, 0.03, 2, 0.0, 100.0),
-    "noise": Instrument(0.4, 0.0, 1, 20.0, 140.0),
-    "temperature": Instrument(0.15, 0.0, 2, -60.0, 70.0),
-    "humidity": Instrument(0.5, 0.0, 1, 0.0, 100.0),
-    "power": Instrument(1.0, 0.01, 1, -100_000.0, 100_000.0),
-    "voltage": Instrument(0.2, 0.0, 2, 0.0, 500_000.0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +164,9 @@ _MODELS: dict[str, Callable[[_Site], dict[str, NDArray[np.float64]]]] = {
 class World:
     """All that can be measured in a city, at any time. Holds no state that changes, so threads may share it."""
 
-    def __init__(self, seed: int, devices: Iterable[Device]) -> None:
+    def __init__(self, seed: int, devices: Iterable[Device], events: Iterable[CityEvent] = ()) -> None:
         self.seed = seed
+        self.events = tuple(events)
         self.devices = {device.id: device for device in devices}
         for device in self.devices.values():
             if device.kind not in _MODELS:
