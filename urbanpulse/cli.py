@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from core.errors import UrbanpulseError
-from urbanpulse.commands import admin, certs, config, record, roles, simulate
+from urbanpulse.commands import admin, certs, config, record, roles, score, simulate
 
 __all__ = ["app", "main"]
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 for verb in (
     *(roles.up, roles.broker, roles.gateway, roles.process, roles.serve, roles.state_hash),
-    *(simulate.simulate, record.record),
+    *(record.record, simulate.simulate, score.score),
     *(config.check_config, config.print_config, config.version),
 ):
     app.command()(verb)
