@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from core.clock import Clock
     from simulators.device import Broker
-    from simulators.messages import Message
+    from simulators.load_pool import Pool
 
-__all__ = ["Load", "LoadFigures", "Pool", "drive_load"]
+__all__ = ["Load", "LoadFigures", "drive_load"]
 
 _TICK_SECONDS = 0.002
 _TELL_TICKS = 250
@@ -89,24 +89,6 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """What is sent: `laps[l][d]` is a message of device d that tells the time `at_ms[l]`; after the last the first.
-
-    `hello[d]` are sent once before, of QoS 0, and are not counted (births).
-    """
-
-    laps: Sequence[Sequence[Message]]
-    at_ms: Sequence[int]
-    hello: Sequence[Sequence[Message]] = ()
-
-    def __post_init__(self) -> None:
-        if not self.laps or not self.laps[0]:
-            raise SettingsError("devices", "a load needs at least one device")
-        if len({len(lap) for lap in self.laps}) != 1 or len(self.laps) != len(self.at_ms):
-            raise ValueError("laps of equal length, each with its time, expected")
-
-
-@dataclass(frozen=True, slots=True)
 class LoadFigures:
     """How a run stands or has ended.
 
@@ -162,13 +144,15 @@ async def drive_load(
         SettingsError: the broker refuses us for what we are; the text says why.
         Unavailable: nobody is there, or all connections broke.
     """
-    devices = len(pool.laps[0])
-    if load.sockets > devices:
-        raise SettingsError("sockets", f"{load.sockets} for {devices} devices: each socket needs one at least")
+    if load.sockets > pool.devices:
+        raise SettingsError("sockets", f"{load.sockets} for {pool.devices} devices: each socket needs one at least")
     latencies = Latencies()
     sockets = [
         LoadSocket(
-            [Lap(lap[n :: load.sockets], at, qos=load.qos) for lap, at in zip(pool.laps, pool.at_ms, strict=True)],
+            [
+                Lap([message for said in lap[n :: load.sockets] for message in said], at, qos=load.qos)
+                for lap, at in zip(pool.laps, pool.at_ms, strict=True)
+            ],
             load,
             rate=load.rate / load.sockets,
             # the first sockets take what does not divide evenly
@@ -180,7 +164,6 @@ async def drive_load(
     ]
     try:
         for n, socket in enumerate(sockets):
-            hello = [message for said in pool.hello[n :: load.sockets] for message in said]
             packet = connect(
                 f"{name}-{n}",
                 version=Version.V311,
@@ -189,7 +172,6 @@ async def drive_load(
                 password=None if password is None else password.encode(),
             )
             await _open(socket, packet, broker, load.connect_seconds)
-            socket.say(hello)
         return await _run(sockets, load, latencies, clock=clock, cpu=cpu, stop=stop, progress=progress)
     finally:
         for socket in sockets:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MalformedPayload
-from core.mqtt import Connack, Kind, Pingresp, Version, disconnect, parse, pingreq, publish
+from core.mqtt import Connack, Kind, Pingresp, Version, disconnect, parse, pingreq
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from simulators.load import Load
     from simulators.load_packets import Lap
-    from simulators.messages import Message
 
 __all__ = ["Latencies", "LoadSocket"]
 
@@ -145,11 +144,6 @@ class LoadSocket(asyncio.Protocol):
         """
         self._send(packet)
         return await self._answer
-
-    def say(self, messages: Sequence[Message]) -> None:
-        """Send *messages* as QoS 0, uncounted."""
-        for m in messages:
-            self._send(publish(m.topic, m.payload, version=Version.V311, retain=m.retain))
 
     def begin(self, now: float, end: float) -> None:
         """Publish from *now* until *end* (monotonic seconds)."""
