@@ -33,11 +33,13 @@ p { margin: .25rem 0; } .origin, .hint { color: var(--muted); font-size: .9rem; 
 .over b { color: var(--bad); }
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: .75rem; }
 section { min-width: 0; } .wide { grid-column: 1 / -1; } .scroll { overflow-x: auto; }
-figure { margin: 0; } svg { display: block; width: 100%; height: auto; } .wide figure svg { min-width: 44rem; }
+figure { margin: 0; } svg { display: block; width: 100%; max-width: 36rem; height: auto; }
+.wide svg { min-width: 44rem; max-width: none; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid var(--grid); vertical-align: top; }
 th { color: var(--muted); font-weight: 600; white-space: nowrap; } .number { text-align: right; }
-td.long { overflow-wrap: anywhere; min-width: 9rem; } .cell { text-align: center; min-width: 4.5rem; }
+td { white-space: pre; } td.long { white-space: normal; min-width: 14rem; }
+.cell { text-align: center; min-width: 4.5rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 0; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 .note { border-left: .25rem solid var(--bad); padding-left: .75rem; }
@@ -82,9 +84,9 @@ def score_page(made: Scored) -> str:
         ),
         _plot("Alerts per operator and hour", "EEMUA 191 accepts up to six.", plots.load_plot(score)),
         _plot("False alarms by metric and hour", "The fuller the colour, the more.", plots.false_plot(score)),
-        _table("Sensor faults", report.KINDS_HEAD, report.kind_cells(score, events=False)),
-        _table("City events", report.KINDS_HEAD, report.kind_cells(score, events=True)),
-        _table("What alerts say", report.CODES_HEAD, report.code_cells(score)),
+        _table("Sensor faults", report.KINDS_HEAD, report.kind_cells(score, events=False), report.KINDS_HINT),
+        _table("City events", report.KINDS_HEAD, report.kind_cells(score, events=True), report.KINDS_HINT),
+        _table("What alerts say", report.CODES_HEAD, report.code_cells(score), report.CODES_HINT),
         _confusion(score),
         _table("Worst misses", report.MISSES_HEAD, report.miss_cells(score)),
         _table("Worst false alarms", report.ALARMS_HEAD, report.alarm_cells(score)),
@@ -142,10 +144,10 @@ def _plot(title: str, hint: str, svg: str, *, wide: bool = False) -> str:
     )  # fmt: skip
 
 
-def _table(title: str, head: Row, rows: list[Row]) -> str:
+def _table(title: str, head: Row, rows: list[Row], hint: str = "") -> str:
     if not rows:
         return ""
-    kinds = ["number" if name in report.NUMBERS else "long" for name in head]
+    kinds = ["number" if name in report.NUMBERS else "long" if name in report.LONG else "" for name in head]
     cells = "".join(
         f'<th scope="col" class="{kind}">{escape(name)}</th>' for name, kind in zip(head, kinds, strict=True)
     )
@@ -156,9 +158,9 @@ def _table(title: str, head: Row, rows: list[Row]) -> str:
         for row in rows
     )
     table = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-    return _section(
-        title, f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(title)}">{table}</div>', wide=True
-    )
+    said = f'<p class="hint">{escape(hint)}</p>' if hint else ""
+    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(title)}">{table}</div>'
+    return _section(title, said + scroll, wide=True)
 
 
 def _confusion(score: Score) -> str:

@@ -50,10 +50,8 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "ytick.major.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
 }
-_WIDTH = 5.2  # inches at 72 units each: about a phone's width, so that texts stay legible there
+_WIDTH = 4.5  # inches at 72 units each: about a phone's width, so that texts stay legible there
 _WIDE = 10.4
 _ROWS = 40
 _COLUMNS = 1000  # pixels told apart in the timeline
@@ -159,9 +157,19 @@ def load_plot(score: Score) -> str:
     axes.axhline(6, color=_INK, linewidth=1, linestyle=(0, (5, 3)), label="6 an hour")
     axes.set_xlim(0, bins * wide)
     axes.set_ylim(0, max(7, 1.15 * max(a + b for a, b in zip(true, false, strict=True))))
-    axes.set_xlabel("hours from the beginning of the span")
+    axes.set_xlabel("hours from the beginning of the span", fontsize=9)
     axes.grid(axis="y", linewidth=0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0, handlelength=1.4)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderpad=0,
+        handlelength=1.4,
+        columnspacing=1,
+        fontsize=9,
+        frameon=False,
+        labelcolor=_INK,
+    )
     return _svg(figure, "l")
 
 
@@ -180,7 +188,7 @@ def false_plot(score: Score) -> str:
     axes.set_ylim(max(len(metrics), 1) - 0.4, -0.6)
     axes.set_xlim(0, 24)
     axes.set_xticks(range(0, 25, 6))
-    axes.set_xlabel("hour of day, UTC")
+    axes.set_xlabel("hour of day, UTC", fontsize=9)
     return _svg(figure, "f")
 
 

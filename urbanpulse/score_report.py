@@ -19,7 +19,10 @@ __all__ = [
     "ACCEPTABLE_PER_HOUR",
     "ALARMS_HEAD",
     "CODES_HEAD",
+    "CODES_HINT",
     "KINDS_HEAD",
+    "KINDS_HINT",
+    "LONG",
     "MISSES_HEAD",
     "NUMBERS",
     "Row",
@@ -39,11 +42,17 @@ __all__ = [
 
 Row = tuple[str, ...]
 
-KINDS_HEAD: Row = ("kind", "labels", "found", "recall", "95 %", "delay", "p90", "repeats", "precision")
+KINDS_HEAD: Row = ("kind", "found", "late", "recall", "95 %", "delay", "p90", "again", "precise")
+KINDS_HINT = (
+    "found: labels with an alert, of all; late: found only after their end; delay: median and p90 from beginning to "
+    "first alert; again: further alerts on the same label; precise: alerts on these series that some label explains."
+)
 CODES_HEAD: Row = ("code", "alerts", "true", "precision", "what was behind it")
+CODES_HINT = "true: alerts with this code that some label explains."
 MISSES_HEAD: Row = ("kind", "where", "from", "lasts", "size")
-ALARMS_HEAD: Row = ("alert", "where", "opened", "code", "priority", "severity")
-NUMBERS = frozenset({*KINDS_HEAD[1:], *CODES_HEAD[1:4], "lasts", "size", "severity"})
+ALARMS_HEAD: Row = ("alert", "opened", "code", "severity")
+NUMBERS = frozenset({*KINDS_HEAD[1:], *CODES_HEAD[1:4], "lasts", "size"})
+LONG = frozenset({CODES_HEAD[4], "where"})
 ACCEPTABLE_PER_HOUR = 6  # EEMUA 191, per operator
 
 
@@ -61,6 +70,7 @@ def print_score(score: Score, console: Console | None = None) -> None:
         _table("Worst false alarms", ALARMS_HEAD, alarm_cells(score)),
     ):
         if table.row_count:
+            out.print()
             out.print(table)
 
 
@@ -102,8 +112,9 @@ def summary(score: Score) -> list[tuple[str, str]]:
         (
             "load",
             (
-                f"{rate:.3g} alerts per operator-hour ({verdict} {ACCEPTABLE_PER_HOUR}); {load.floods} of "
-                f"{load.periods} ten-minute periods in flood ({load.flood_share:.1%}); at most {load.busiest} alerts in one"
+                f"{rate:.3g} alerts per operator-hour ({verdict} {ACCEPTABLE_PER_HOUR}); "
+                f"{load.floods} of {load.periods} ten-minute periods in flood ({load.flood_share:.1%}); "
+                f"most alerts in one: {load.busiest}"
             ),
         ),
     ]
@@ -114,8 +125,8 @@ def kind_cells(score: Score, *, events: bool) -> list[Row]:
     return [
         (
             kind.what,
-            str(kind.labels),
-            f"{kind.detected} ({kind.after_end} late)" if kind.after_end else str(kind.detected),
+            f"{kind.detected}/{kind.labels}",
+            str(kind.after_end),
             percent(kind.recall),
             between(kind.recall_interval),
             seconds(kind.delay_median),
@@ -158,17 +169,15 @@ def miss_cells(score: Score) -> list[Row]:
 
 
 def alarm_cells(score: Score) -> list[Row]:
-    """Return a row for each of the worst false alarms, under `ALARMS_HEAD`."""
+    """Return a row for each of the worst false alarms, under `ALARMS_HEAD`; subject and id in two lines."""
     return [
         (
-            o.id,
-            f"{o.device} {o.metric}".strip(),
-            when(o.at),
-            o.code,
-            o.priority,
-            f"{o.severity:.1f}" if o.severity else "–",
+            f"{opening.device} {opening.metric}\n{opening.id}",
+            f"{from_ns(opening.at):%m-%d %H:%M}",
+            opening.code,
+            f"{opening.priority} {opening.severity:.1f}" if opening.severity else opening.priority,
         )
-        for o in score.worst_false_alarms()
+        for opening in score.worst_false_alarms()
     ]
 
 
@@ -190,23 +199,21 @@ def percent(share: float | None) -> str:
 
 
 def seconds(amount: float | None) -> str:
-    """Return a length of time as people say it.
+    """Return a length of time in the unit that suits it.
 
-    >>> seconds(5400)
-    '1 h 30 min'
+    >>> seconds(5), seconds(600), seconds(9000), seconds(None)
+    ('5 s', '10 min', '2.5 h', '–')
     """
     if amount is None:
         return "–"
-    if amount < 60:
-        return f"{amount:.3g} s"
-    minutes = round(amount / 60)
-    hours, rest = divmod(minutes, 60)
-    if not hours:
-        return f"{minutes} min"
-    days, hours_left = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours_left} h"
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
+    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+        if amount < most * length:
+            return _short(amount / length) + " " + unit
+    return _short(amount / 86_400) + " d"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def when(ns: int) -> str:
