@@ -204,6 +204,11 @@ class VirtualDevice:
         return len(self._stored) + len(self._ready)
 
     @property
+    def unsent(self) -> int:
+        """Return how many reports wait in the store."""
+        return sum(map(_reports, (*self._stored, *self._ready)))
+
+    @property
     def away(self) -> bool:
         """Tell whether the device stays away on purpose: it keeps what it has to say, and nobody waits for it."""
         return self._away

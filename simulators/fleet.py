@@ -42,7 +42,8 @@ _TENDS_PER_KEEPALIVE = 10
 class Progress:
     """How a run stands. Readings objects, not messages, are counted; `done` of `total` is about the phase.
 
-    `phase` is `connect`, `backfill`, `live`, `replay` or `stopped`; `total` is 0 where there is no end.
+    `phase` is `connect`, `backfill`, `live`, `settle`, `finished`, `replay` or `stopped`; `total` is 0 where there is
+    no end. A scenario counts seconds of the world's time; `now` is that time (ns UTC), `speed` how fast it went lately.
     """
 
     phase: str
@@ -54,6 +55,9 @@ class Progress:
     outstanding: int = 0
     stored: int = 0
     faults: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    now: int = 0
+    speed: float = 1.0
 
 
 class Fleet:
@@ -127,7 +131,15 @@ class Fleet:
     def progress(self, phase: str, done: int, total: int, faults: tuple[str, ...] = ()) -> Progress:
         """Return the figures of this moment."""
         return Progress(
-            phase, done, total, self.connected, len(self.devices), self.numbers, self.outstanding, self.stored, faults
+            phase,
+            done,
+            total,
+            self.connected,
+            len(self.devices),
+            self.numbers,
+            self.outstanding,
+            self.stored + self.numbers.held,
+            faults,
         )
 
     async def serve(self) -> None:

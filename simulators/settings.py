@@ -21,6 +21,12 @@ class SimulatorSettings(BaseModel):
     backfill_window: int = Field(64, ge=1, description="Backfill messages on their way without an ack, all devices.")
     device_window: int = Field(8, ge=1, le=1000, description="Messages on their way without an ack, one device.")
     buffer_messages: int = Field(2000, ge=1, description="Messages a device keeps while offline; the oldest go first.")
+    message_seconds: float = Field(
+        1.0, gt=0, description="A device sends about one message in this much real time, however fast the world goes."
+    )
+    backlog_messages: int = Field(
+        5000, ge=1, description="Messages of all devices without an ack at which a run waits instead of saying more."
+    )
     catch_up_seconds: float = Field(3600.0, ge=0, description="Slots missed by more than this are skipped.")
     keepalive_seconds: int = Field(60, ge=5, le=65_535, description="MQTT keep-alive of every device.")
     connect_parallel: int = Field(16, ge=1, le=256, description="Devices that connect at the same time.")

@@ -13,21 +13,34 @@ from core.errors import SettingsError
 from simulators import demo_city
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from core.city import Device
+    from core.city import Device, District
     from urbanpulse.installation import Installation
 
-__all__ = ["register_demo_city", "register_devices"]
+__all__ = ["register_city", "register_demo_city", "register_devices"]
 
 
 def register_demo_city(installation: Installation) -> dict[str, str]:
     """Register the demo city's districts and devices once; return {device: secret}."""
     districts, devices = demo_city(installation.settings.simulator.seed)
+    return register_city(installation, districts, devices)
+
+
+def register_city(
+    installation: Installation, districts: Sequence[District], devices: Sequence[Device]
+) -> dict[str, str]:
+    """Register what is missing of a simulated city; return {device: secret} of all simulated devices.
+
+    Raises:
+        SettingsError: a device was registered by somebody else, so that its secret is not ours to know.
+    """
     catalog = installation.open_catalog()
     try:
+        known = set(catalog.registry.districts())
         for district in districts:
-            catalog.registry.put_district(district)
+            if district not in known:
+                catalog.registry.put_district(district)
     finally:
         catalog.close()
     return register_devices(installation, "demo-devices", devices)
@@ -56,8 +69,7 @@ def register_devices(installation: Installation, name: str, devices: Iterable[De
             secrets |= {device.id: secret for device, secret in new}
             if new:
                 installation.secrets.write(name, secrets)
-            for device, secret in new:
-                catalog.registry.add_device(device, hash_device_secret(secret))
+            catalog.registry.add_devices([(device, hash_device_secret(secret)) for device, secret in new])
         finally:
             catalog.close()
     return secrets

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVICES", "BrokerFiles", "render"]
 
+_FOREIGN = (
+    *("application.>", "v3.>", "senml.>", "telegraf.>"),
+    "spBv1//0.>",  # a dot within a level of a topic is written `//` in a subject
+    "/.ul.>",  # /ul/…: a leading slash is a level of its own
+)
+"""Where ChirpStack, The Things Stack, SenML, Telegraf, Sparkplug B and Ultralight devices are heard.
+
+Their network servers and agents publish for all of their devices; so does the simulator when it plays them."""
+
 SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gateway": ((), ("devices", "devices.>")),
     "processor": (("urbanpulse.>",), ()),
     "api": ((), ("urbanpulse", "urbanpulse.>")),
+    "integrations": (_FOREIGN, ()),
     "recorder": ((), ("devices", "devices.>", "urbanpulse", "urbanpulse.>")),
 }
 """Per service: subjects it may publish to, and subscribe to."""

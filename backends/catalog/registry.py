@@ -76,26 +76,40 @@ class SqlRegistry:
         Raises:
             Conflict: the id is taken, or was taken by a removed device.
         """
+        self.add_devices([(device, secret_hash)])
+
+    def add_devices(self, devices: Sequence[tuple[Device, str]]) -> None:
+        """Register many (device, hash of its secret) in one transaction: all of them, or none.
+
+        Raises:
+            Conflict: the id of one is taken, or was taken by a removed device.
+        """
         with self._store.write() as db:
-            taken = db.execute(select(tables.device.c.removed).where(tables.device.c.id == device.id)).first()
-            if taken is not None:
-                was = "belonged to a removed device and is not used again" if taken.removed else "is taken"
-                raise Conflict(f"device {device.id}: the id {was}")
-            if db.scalar(select(tables.district.c.id).where(tables.district.c.id == device.district)) is None:
-                _put_district(db, District(device.district, device.district))
-            db.execute(
-                insert(tables.device).values(
-                    id=device.id,
-                    kind=device.kind,
-                    district=device.district,
-                    name=device.name,
-                    lat=device.lat,
-                    lon=device.lon,
-                    secret_hash=secret_hash,
-                    removed=False,
-                )
-            )
-            count(db, _REVISION)
+            for ids in in_chunks([device.id for device, _ in devices]):
+                t = tables.device.c
+                for taken in db.execute(select(t.id, t.removed).where(t.id.in_(ids)).order_by(t.id)):
+                    was = "belonged to a removed device and is not used again" if taken.removed else "is taken"
+                    raise Conflict(f"device {taken.id}: the id {was}")
+            known = set(db.scalars(select(tables.district.c.id)))
+            for district in dict.fromkeys(device.district for device, _ in devices):
+                if district not in known:
+                    _put_district(db, District(district, district))
+            rows = [
+                {
+                    "id": device.id,
+                    "kind": device.kind,
+                    "district": device.district,
+                    "name": device.name,
+                    "lat": device.lat,
+                    "lon": device.lon,
+                    "secret_hash": secret_hash,
+                    "removed": False,
+                }
+                for device, secret_hash in devices
+            ]
+            if rows:
+                db.execute(insert(tables.device), rows)
+                count(db, _REVISION)
 
     def remove_device(self, device: str) -> None:
         """Remove *device*; its readings and series stay.

@@ -146,6 +146,21 @@ def test_an_id_that_is_taken_is_a_conflict(catalog: Catalog) -> None:
     assert catalog.registry.credentials() == {"air-1": "hash"}
 
 
+def test_many_devices_are_registered_together_or_none_of_them(catalog: Catalog) -> None:
+    new = [(Device(f"d{i}", "air", "center" if i % 2 else "north"), f"hash {i}") for i in range(501)]
+    before = catalog.registry.revision()
+
+    catalog.registry.add_devices(new)
+
+    assert catalog.registry.credentials() == {device.id: secret for device, secret in new}
+    assert [district.id for district in catalog.registry.districts()] == ["center", "north"]
+    assert catalog.registry.revision() > before
+    with pytest.raises(Conflict, match="d500: the id is taken"):
+        catalog.registry.add_devices([(Device("other", "air", "south"), "hash"), new[500]])
+    assert len(catalog.registry.devices()) == 501
+    assert len(catalog.registry.districts()) == 2
+
+
 def test_more_devices_than_one_query_can_name_are_found(catalog: Catalog) -> None:
     for i in range(501):
         catalog.registry.add_device(Device(f"d{i}", "air", "center"), "hash")
