@@ -11,7 +11,7 @@ reading is changed. Applying a plan is pure: the same plan changes the same read
 from simulators.faults.demo import demo_plan, label
 from simulators.faults.fault import ALL, Fault
 from simulators.faults.kinds import CONVERSIONS, KINDS, FaultKind, FaultTraits, Layer
-from simulators.faults.plan import FaultPlan
+from simulators.faults.plan import FaultPlan, clash
 
 __all__ = [
     "ALL",
@@ -22,6 +22,7 @@ __all__ = [
     "FaultPlan",
     "FaultTraits",
     "Layer",
+    "clash",
     "demo_plan",
     "label",
 ]
