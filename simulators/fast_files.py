@@ -13,19 +13,19 @@ when it is whole, and `run-*.json` says `"complete": true` only at the very end.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from core.errors import Conflict, SettingsError
+from core.errors import Conflict
 from simulators.capture import CaptureWriter
+from simulators.fast_parquet import PART_ROWS, ReadingsWriter, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from simulators.capture import Capture
 
-__all__ = ["FastFolder", "writing"]
+__all__ = ["FastFolder"]
 
 _OURS = ("run-*.json", "labels.jsonl", "city.geojson", "messages-*.jsonl", "readings", "*.tmp")
 
@@ -62,7 +62,6 @@ class FastFolder:
                 if not force:
                     raise Conflict(f"{self.path} holds this run already: name another folder, or --force to replace it")
                 self._remove(self.part)
-            (self.path / "readings").mkdir(exist_ok=True)
         self._tell(complete=False)
 
     def write(self, name: str, content: bytes) -> None:
@@ -91,6 +90,13 @@ class FastFolder:
             new.replace(target)
         return writer.count
 
+    def readings(self, devices: Sequence[str], *, part_rows: int = PART_ROWS) -> ReadingsWriter:
+        """Return what writes the readings of *devices*, in files of *part_rows* rows."""
+        folder = self.path / "readings"
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+        return ReadingsWriter(folder, f"part-{self.part}", devices, part_rows=part_rows)
+
     def finish(self, counts: Mapping[str, Any]) -> None:
         """Say that this part is complete.
 
@@ -98,6 +104,10 @@ class FastFolder:
             SettingsError: the disk is full, or gone.
         """
         self._tell(complete=True, **counts)
+
+    def size(self) -> int:
+        """Return how many bytes lie in the folder, of all parts."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
     def _tell(self, **more: Any) -> None:
         self.write(
@@ -114,19 +124,3 @@ class FastFolder:
         for pattern in (f"run-{part}.json", f"messages-{part}.*", f"readings/part-{part}-*", f"*.{part}.tmp"):
             for file in self.path.glob(pattern):
                 file.unlink()
-
-
-@contextmanager
-def writing(target: Path, new: Path | None = None) -> Iterator[None]:
-    """Turn what goes wrong with the disk into an error that names *target*; in any case leave no *new* behind.
-
-    Raises:
-        SettingsError: the disk is full, or gone.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise SettingsError("fast", f"{target}: {error.strerror or error}") from error
-    finally:
-        if new is not None:
-            new.unlink(missing_ok=True)

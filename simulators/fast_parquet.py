@@ -6,22 +6,22 @@ with one thread: so that rows keep their order and equal rows give equal bytes.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from core.errors import SettingsError
-from simulators.fast_files import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from simulators.fast import Columns
 
-__all__ = ["PART_ROWS", "ReadingsWriter"]
+__all__ = ["PART_ROWS", "ReadingsWriter", "writing"]
 
 PART_ROWS = 1 << 21
 """Rows of one file: 60 MB while they are gathered, some 15 MB on disk."""
@@ -106,6 +106,22 @@ class ReadingsWriter:
         self._engine.unregister("gathered")
         self.files += 1
         self._filled = 0
+
+
+@contextmanager
+def writing(target: Path, new: Path | None = None) -> Iterator[None]:
+    """Turn what goes wrong with the disk into an error that names *target*; in any case leave no *new* behind.
+
+    Raises:
+        SettingsError: the disk is full, or gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError("fast", f"{target}: {error.strerror or error}") from error
+    finally:
+        if new is not None:
+            new.unlink(missing_ok=True)
 
 
 def _text(text: str) -> str:

@@ -31,6 +31,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "processor": (("urbanpulse.>",), ()),
     "api": ((), ("urbanpulse", "urbanpulse.>")),
     "integrations": (_FOREIGN, ()),
+    "load": (("devices.>", *_FOREIGN), ()),  # `simulate --load` speaks for many devices; nothing else may use it
     "recorder": ((), ("devices", "devices.>", "urbanpulse", "urbanpulse.>")),
 }
 """Per service: subjects it may publish to, and subscribe to."""

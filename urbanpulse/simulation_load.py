@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import Unavailable
+from gateway.session import tls_context
+from simulators.device import Broker
+from simulators.layout import city
+from simulators.load import Load, LoadFigures, drive_load
+from simulators.load_pool import fill_pool
+from simulators.wire import wire_format
+from simulators.world import World
+from urbanpulse.clock import SystemClock
+from urbanpulse.demo import register_city
+from urbanpulse.installation import prepare
+from urbanpulse.roles.common import stop_on_signals
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from urbanpulse.settings import Settings
 
 __all__ = ["run_load"]
+
+_SERVICE = "load"
+"""The embedded broker's user that may publish for every device."""
 
 
 async def run_load(
@@ -20,15 +44,107 @@ async def run_load(
     rate: float = 0.0,
     sockets: int = 4,
     seconds: float = 10.0,
+    messages: int = 0,
     qos: int = 1,
     wire: str = "json",
-    credentials: Path | None = None,
     as_json: bool = False,
 ) -> None:
-    """Publish for *devices* devices over *sockets* connections for *seconds*; print what the broker made of it.
+    """Publish for *devices* devices over *sockets* connections; print what the broker made of it.
 
-    The broker is that of *settings* (a `--broker URL` has been put into them before, with user and password).
-    *rate* is messages a second over all sockets, 0 = as fast as the broker takes them. *credentials* is a JSON file
-    with `{"username": …, "password": …}` of a user that may publish for all devices.
+    The broker is that of *settings*: a `--broker URL` with its user and password has been put into `settings.mqtt`
+    before. On the embedded broker the devices are registered. *rate* is messages a second over all sockets, 0 = as fast
+    as the broker takes them. It ends after *seconds* (0: never) or *messages* (0: never).
+
+    Raises:
+        SettingsError: an option is impossible, or the broker refuses us.
+        Unavailable: the broker is away, or connections broke; then the figures were printed before.
     """
-    raise NotImplementedError
+    load = Load(sockets=sockets, qos=qos, rate=rate, seconds=seconds, messages=messages)
+    seed = settings.simulator.seed if seed is None else seed
+    stop, clock, console = stop_on_signals(), SystemClock(), Console(stderr=True)
+    place = city(seed, devices)
+    speaker = wire_format(wire, place.devices, seed)
+    user, password = settings.mqtt.username, settings.mqtt.password
+    username, secret = user, None if password is None else password.get_secret_value()
+    if settings.embedded_broker:
+        installation = await asyncio.to_thread(prepare, settings)
+        await asyncio.to_thread(register_city, installation, place.districts, place.devices)
+        username, secret = _SERVICE, installation.services[_SERVICE]
+    with console.status(f"encoding the messages of {devices} devices"):
+        world = World(seed, place.devices)
+        pool = await asyncio.to_thread(fill_pool, world, list(world.devices), speaker, start=clock.now_ns())
+    address = settings.broker_address
+    with console.status("connecting") as status:
+        figures = await drive_load(
+            pool,
+            load,
+            broker=Broker(
+                address.host, address.port, tls_context(settings.mqtt.model_copy(update={"url": address.url}))
+            ),
+            name=f"urbanpulse-load-{os.getpid()}",
+            username=username,
+            password=secret,
+            clock=clock,
+            cpu=time.process_time,
+            stop=stop,
+            progress=_teller(as_json=as_json, show=status.update),
+        )
+    if as_json:
+        sys.stdout.write(json.dumps(_facts(figures)) + "\n")
+    else:
+        Console().print(_table(figures, f"{address.host}:{address.port}", sockets))
+    if figures.broken:
+        raise Unavailable("broker", "; ".join(figures.broken))
+
+
+def _teller(*, as_json: bool, show: Callable[[str], None]) -> Callable[[LoadFigures], None]:
+    def tell(figures: LoadFigures) -> None:
+        text = f"{figures.published:,} published, {figures.rate:,.0f}/s"
+        if figures.qos:
+            text += f", {figures.acked:,} acknowledged, {figures.unacked:,} outstanding"
+        if as_json:
+            sys.stdout.write(json.dumps({"progress": {"done": figures.published, "total": 0, "text": text}}) + "\n")
+            sys.stdout.flush()
+        else:
+            show(text)
+
+    return tell
+
+
+def _facts(figures: LoadFigures) -> dict[str, Any]:
+    latency = {f"p{p:g}": figures.latencies.percentile(p) for p in (50, 95, 99, 100)} if figures.qos else None
+    return {
+        "qos": figures.qos,
+        "published": figures.published,
+        "acked": figures.acked if figures.qos else None,
+        "unacked": figures.unacked,
+        "seconds": figures.seconds,
+        "rate_per_second": figures.rate,
+        "cpu_seconds_per_million": figures.cpu_seconds_per_million,
+        "ack_latency_seconds": latency,
+        "waits": figures.waits,
+        "broken": list(figures.broken),
+    }
+
+
+def _table(figures: LoadFigures, broker: str, sockets: int) -> Table:
+    table = Table(title=f"Load on {broker}, QoS {figures.qos}, {sockets} sockets", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("published", f"{figures.published:,}")
+    if figures.qos:
+        table.add_row("acknowledged", f"{figures.acked:,}")
+        table.add_row("unacknowledged", f"{figures.unacked:,}")
+    table.add_row("seconds", f"{figures.seconds:.2f}")
+    table.add_row("messages a second", f"{figures.rate:,.0f}")
+    if (cost := figures.cpu_seconds_per_million) is not None:
+        table.add_row("CPU s per million publishes", f"{cost:.2f}")
+    for percent in (50, 95, 99, 100) if figures.qos else ():
+        if (took := figures.latencies.percentile(percent)) is not None:
+            table.add_row(
+                f"ack latency, {percent} %" if percent < 100 else "ack latency, longest", f"{took * 1e3:.1f} ms"
+            )
+    table.add_row("waits for the broker", f"{figures.waits:,}")
+    for broken in figures.broken:
+        table.add_row("lost", broken)
+    return table
