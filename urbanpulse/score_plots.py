@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from core.clock import from_ns
 from simulators.labels import LabelClass
-from urbanpulse.score_report import seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +56,16 @@ _ROWS = 40
 _COLUMNS = 1000  # pixels told apart in the timeline
 _DOTS = 200
 _METRICS = 12
+_DELAYS = {
+    1: "≤ 1 s",
+    10: "10 s",
+    60: "1 min",
+    600: "10 min",
+    3600: "1 h",
+    21_600: "6 h",
+    86_400: "1 d",
+    604_800: "7 d",
+}
 _HOUR = 3_600_000_000_000
 
 
@@ -127,12 +136,11 @@ def delay_plot(score: Score) -> str:
         shown = [delays[k * len(delays) // min(_DOTS, len(delays))] for k in range(min(_DOTS, len(delays)))]
         axes.plot([max(d, 1.0) for d in shown], [n] * len(shown), "o", color=colour, alpha=0.45, markersize=5)
         axes.plot([max(kind.delay_median or 0, 1.0)], [n], "|", color=_INK, markersize=15, markeredgewidth=2)
-    ticks = [1, 10, 60, 600, 3600, 21_600, 86_400, 604_800]
     longest = max((kind.delays_seconds[-1] for kind in kinds), default=60.0)
-    ticks = [tick for n, tick in enumerate(ticks) if not n or ticks[n - 1] <= longest]
+    ticks = [tick for n, tick in enumerate(_DELAYS) if not n or list(_DELAYS)[n - 1] <= longest]
     axes.set_xscale("log")
     axes.set_xlim(0.8, max(ticks[-1], longest) * 1.3)
-    axes.set_xticks(ticks, ["≤ 1 s", *(seconds(tick) for tick in ticks[1:])])
+    axes.set_xticks(ticks, [_DELAYS[tick] for tick in ticks])
     axes.minorticks_off()
     axes.set_yticks(range(len(kinds)), [kind.what for kind in kinds])
     axes.set_ylim(max(len(kinds), 1) - 0.4, -0.6)
