@@ -11,18 +11,21 @@ if TYPE_CHECKING:
     from simulators.device import Broker, Numbers
     from simulators.fleet import Progress
     from simulators.layout import demo_city
-    from simulators.replay import Recording, device_name, read_recording, run_replay
+    from simulators.recorded_rows import Choice, device_name
+    from simulators.recordings import Recording
+    from simulators.replay import Stage, run_replay
     from simulators.settings import SimulatorSettings
 
 __all__ = [
     "Broker",
+    "Choice",
     "Numbers",
     "Progress",
     "Recording",
     "SimulatorSettings",
+    "Stage",
     "demo_city",
     "device_name",
-    "read_recording",
     "run_city",
     "run_replay",
 ]
@@ -31,13 +34,14 @@ __getattr__ = lazy(
     __name__,
     {
         "Broker": "simulators.device",
+        "Choice": "simulators.recorded_rows",
         "Numbers": "simulators.device",
         "Progress": "simulators.fleet",
-        "Recording": "simulators.replay",
+        "Recording": "simulators.recordings",
         "SimulatorSettings": "simulators.settings",
+        "Stage": "simulators.replay",
         "demo_city": "simulators.layout",
-        "device_name": "simulators.replay",
-        "read_recording": "simulators.replay",
+        "device_name": "simulators.recorded_rows",
         "run_city": "simulators.city",
         "run_replay": "simulators.replay",
     },

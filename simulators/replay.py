@@ -1,172 +1,238 @@
-"""This module replays a recorded series from a CSV file as the readings of one device.
+"""This module replays what was recorded: readings as those of devices of ours, captures as the bytes that they were.
 
-Two columns are read: time and value; a header is skipped. Times are `YYYY-MM-DD HH:MM:SS` (NAB's form, taken as UTC),
-RFC 3339, or a number of seconds since the epoch. By default the recording is shifted so that it ends now.
+Everything goes out through the fleet's devices, each with its own connection. In replayed time a message leaves when
+(its time - the first one's) / speed has passed, or as soon after as there is room: nothing is dropped to be punctual.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import msgspec
 
-from core.city import check_name
-from core.clock import to_ns
-from core.errors import MalformedPayload, SettingsError
+from core.errors import SettingsError, UrbanpulseError
 from simulators.fleet import Fleet, drive
-from simulators.reports import Report, pack
 
 if TYPE_CHECKING:
     import asyncio
     import random
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 
     from core.clock import Clock
     from simulators.device import Broker
     from simulators.fleet import Progress
+    from simulators.messages import WireFormat
+    from simulators.recorded_rows import Sample
+    from simulators.recordings import Overview, Recording
     from simulators.settings import SimulatorSettings
 
-__all__ = ["Recording", "device_name", "read_recording", "run_replay"]
+__all__ = ["Pace", "Replayed", "Stage", "drive_replay", "fleet_of", "run_replay", "ts_of", "window_of"]
 
 _S = 1_000_000_000
+_BEYOND_DOUBT_NS = 10**17  # before March 1973 a number of nanoseconds would be read as one of microseconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Recording:
-    """A recorded series: int64[N] ns UTC, strictly ascending, and float64[N] finite values, in columns."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a replay plays, and how fast.
 
-    measured: NDArray[np.int64]
-    value: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.measured)
-
-    def ending(self, at: int) -> Recording:
-        """Return the same recording, shifted so that its last reading is measured *at* (ns UTC, cut to ms)."""
-        return Recording(self.measured + (at // 1_000_000 * 1_000_000 - self.measured[-1]), self.value)
-
-
-def device_name(path: Path) -> str:
-    """Return the device id that a file's name suggests.
-
-    >>> from pathlib import Path
-    >>> device_name(Path("data/nyc_taxi.csv"))
-    'nyc_taxi'
+    Attributes:
+        settings: windows and patience of the fleet.
+        broker: where to.
+        credentials: passwords by device; empty = none are needed, or the broker's login is everyone's.
+        clock: to wait with.
+        rng: spreads reconnects.
+        stop: ends it early.
+        speed: times the recorded speed; None = packed and as fast as acks come.
+        progress: gets the figures about twice a second.
     """
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-_")[:64]
-    return name or "replay"
+
+    settings: SimulatorSettings
+    broker: Broker
+    credentials: Mapping[str, str]
+    clock: Clock
+    rng: random.Random
+    stop: asyncio.Event
+    speed: float | None = None
+    progress: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the speed.
+
+        Raises:
+            SettingsError: *speed* is not above 0.
+        """
+        if self.speed is not None and not (self.speed > 0 and math.isfinite(self.speed)):
+            raise SettingsError("speed", f"{self.speed}: a number above 0 expected")
 
 
-def read_recording(path: Path) -> Recording:
-    """Read the CSV file at *path*. Rows may come in any order; of two with one time the later row stays.
+@dataclass(slots=True)
+class Replayed:
+    """What was played.
+
+    Attributes:
+        sent: readings, or messages of a capture, that were handed to the fleet.
+        disordered: samples or messages that came after later ones: they were sent when they were found.
+        unshifted: messages whose times were to be shifted and stayed, because they are not our JSON.
+        progress: the fleet's figures at the end.
+    """
+
+    sent: int = 0
+    disordered: int = 0
+    unshifted: int = 0
+    progress: Progress | None = None
+
+
+async def run_replay(recording: Recording, overview: Overview, stage: Stage, *, shift_ns: int = 0) -> Replayed:
+    """Publish *recording* as our JSON, all its times moved by *shift_ns*; return when all is acknowledged, or stopped.
+
+    *overview* is what `recording.look()` gave. With its own times a recording from the past is late.
 
     Raises:
-        MalformedPayload: reason `bad_value`, `bad_time` or `bad_shape`; the text names file and line.
-        SettingsError: the file cannot be read.
+        MalformedPayload: a row went bad since.
+        SettingsError: a device has no credential.
+        Unavailable: the broker lets nobody in, or does not acknowledge.
     """
-    rows: dict[int, float] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                if not any(cell.strip() for cell in row) or (number == 1 and _is_header(row)):
-                    continue
-                at, value = _parse(row, f"{path}:{number}")
-                rows[at] = value
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError("replay", f"{path}: {error}") from error
-    if not rows:
-        raise MalformedPayload("bad_shape", f"{path}: no readings in it")
-    measured = np.array(sorted(rows), np.int64)
-    return Recording(measured, np.array([rows[at] for at in measured.tolist()], np.float64))
+    result = Replayed()
+    fleet = fleet_of(stage, overview.devices, None)
+    work = _publish(fleet, recording.samples(), stage, shift_ns, result)
+    await drive_replay(fleet, work, stage, overview.readings, result)
+    return result
 
 
-async def run_replay(
-    recording: Recording,
-    *,
-    device: str,
-    metric: str,
-    speed: float | None,
-    settings: SimulatorSettings,
-    broker: Broker,
-    credentials: Mapping[str, str],
-    clock: Clock,
-    rng: random.Random,
-    stop: asyncio.Event,
-    progress: Callable[[Progress], None] | None = None,
-) -> Progress:
-    """Publish *recording* as *metric* of *device* and return when all is acknowledged, or *stop* is set.
+@dataclass(slots=True)
+class Pace:
+    """Waits until a recorded time has come, and counts what comes too late for that."""
 
-    *speed* is how much faster than recorded (1 = real time); None = packed and as fast as acks come. Shift the
-    recording before (`Recording.ending`), or leave its own times: those come as late readings.
+    stage: Stage
+    result: Replayed
+    _first: int | None = None
+    _last: int = -(1 << 63)
+    _started: float = 0.0
 
-    Raises:
-        MalformedPayload: *device* or *metric* is no possible name.
-        SettingsError: *speed* is not above 0, or the device has no credential.
-    """
-    check_name("device", device)
-    check_name("metric", metric)
-    if speed is not None and not (speed > 0 and math.isfinite(speed)):
-        raise SettingsError("speed", f"{speed}: a number above 0 expected")
-    fleet = Fleet([device], credentials, broker=broker, settings=settings, clock=clock, rng=rng)
-    said = [
-        Report(at, n, {metric: value})
-        for n, (at, value) in enumerate(zip(recording.measured.tolist(), recording.value.tolist(), strict=True))
-    ]
+    async def until(self, at: int) -> None:
+        """Wait until *at* (recorded time, ns) has come."""
+        if at < self._last:
+            self.result.disordered += 1
+        self._last = max(self._last, at)
+        if self.stage.speed is None:
+            return
+        if self._first is None:
+            self._first, self._started = at, self.stage.clock.monotonic()
+        wait = (at - self._first) / _S / self.stage.speed - (self.stage.clock.monotonic() - self._started)
+        if wait > 0:
+            await self.stage.clock.sleep(wait)
 
-    def show(phase: str) -> Progress:
-        figures = fleet.progress(phase, fleet.numbers.acked, len(said))
-        if progress is not None:
-            progress(figures)
-        return figures
 
-    work = _publish(fleet, device, said, speed=speed, settings=settings, clock=clock)
-    await drive(fleet, work, stop=stop, clock=clock, tell=partial(show, "replay"))
-    return show("stopped")
+@dataclass(slots=True)
+class _Packer:
+    """Gathers the samples of each device and sends them as one message each."""
+
+    fleet: Fleet
+    window: int
+    _seq: dict[str, int] = field(default_factory=dict)
+    _held: dict[str, list[Sample]] = field(default_factory=dict)
+    held: int = 0
+
+    def add(self, sample: Sample) -> int:
+        """Hold *sample*; return how many its device holds."""
+        held = self._held.setdefault(sample.device, [])
+        held.append(sample)
+        self.held += 1
+        return len(held)
+
+    async def send(self, device: str, shift_ns: int) -> None:
+        """Send what *device* holds when there is room."""
+        samples = self._held.pop(device)
+        self.held -= len(samples)
+        seq = self._seq.get(device, 0)
+        self._seq[device] = seq + len(samples)
+        said = [
+            {"ts": ts_of(sample.at + shift_ns), "values": sample.values, "seq": seq + n}
+            for n, sample in enumerate(samples)
+        ]
+        await self.fleet.settle(self.window)
+        payload = _encode(said[0] if len(said) == 1 else said)
+        self.fleet.devices[device].publish(payload, sum(len(sample.values) for sample in samples))
+
+    async def send_all(self, shift_ns: int) -> None:
+        """Send what all devices hold."""
+        for device in list(self._held):
+            await self.send(device, shift_ns)
 
 
 async def _publish(
-    fleet: Fleet, device: str, said: list[Report], *, speed: float | None, settings: SimulatorSettings, clock: Clock
+    fleet: Fleet, samples: Generator[Sample, None, None], stage: Stage, shift_ns: int, result: Replayed
 ) -> None:
-    size = settings.backfill_pack if speed is None else 1
-    for first in range(0, len(said), size):
-        part = said[first : first + size]
-        if speed is not None and first:
-            await clock.sleep((part[0].at - said[first - 1].at) / _S / speed)
-        await fleet.settle(settings.device_window - 1)
-        fleet.devices[device].publish(pack(part), len(part))
+    await fleet.reach(len(fleet.devices))
+    settings, pace = stage.settings, Pace(stage, result)
+    packer = _Packer(fleet, window_of(settings))
+    size = settings.backfill_pack if stage.speed is None else 1
+    with closing(samples):
+        for sample in samples:
+            await pace.until(sample.at)
+            result.sent += len(sample.values)
+            if packer.add(sample) >= size:
+                await packer.send(sample.device, shift_ns)
+            elif packer.held >= settings.replay_window_rows:
+                await packer.send_all(shift_ns)
+    await packer.send_all(shift_ns)
     await fleet.settle(0)
 
 
-def _is_header(row: list[str]) -> bool:
-    return len(row) >= 2 and any(cell.strip().lower() in {"timestamp", "time", "ts", "date", "value"} for cell in row)
+def fleet_of(stage: Stage, names: Sequence[str], wire: WireFormat | None) -> Fleet:
+    """Return a fleet of *names* that speaks *wire* (None: our words), its sessions forgotten at the end."""
+    return Fleet(
+        names,
+        stage.credentials,
+        broker=stage.broker,
+        settings=stage.settings,
+        clock=stage.clock,
+        rng=stage.rng,
+        wire=wire,
+        persistent=False,
+    )
 
 
-def _parse(row: list[str], where: str) -> tuple[int, float]:
-    if len(row) < 2:
-        raise MalformedPayload("bad_shape", f"{where}: two columns expected, time and value: {row!r}")
+async def drive_replay(
+    fleet: Fleet, work: Coroutine[None, None, None], stage: Stage, total: int, result: Replayed
+) -> None:
+    """Run *work* with *fleet* connected, of *total* readings or messages; an error of ours is raised as it is."""
+
+    def show(phase: str) -> Progress:
+        figures = fleet.progress(phase, fleet.numbers.acked + fleet.numbers.unconfirmed, total)
+        if stage.progress is not None:
+            stage.progress(figures)
+        return figures
+
     try:
-        value = float(row[1])
-    except ValueError as error:
-        raise MalformedPayload("bad_value", f"{where}: {row[1]!r} is not a number") from error
-    if not math.isfinite(value):
-        raise MalformedPayload("bad_value", f"{where}: {row[1]!r} is not a finite number")
-    text = row[0].strip()
-    try:
-        at = datetime.fromtimestamp(float(text), UTC) if _NUMBER.fullmatch(text) else datetime.fromisoformat(text)
-        return to_ns(at if at.tzinfo else at.replace(tzinfo=UTC)), value
-    except (ValueError, OverflowError, OSError) as error:
-        raise MalformedPayload(
-            "bad_time", f"{where}: {row[0]!r} is not a time; YYYY-MM-DD HH:MM:SS, RFC 3339 or epoch seconds expected"
-        ) from error
+        await drive(fleet, work, stop=stage.stop, clock=stage.clock, tell=partial(show, "replay"))
+    except* UrbanpulseError as group:
+        raise _first(group) from None
+    result.progress = show("stopped")
 
 
-_NUMBER = re.compile(r"\d+(\.\d+)?")
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def window_of(settings: SimulatorSettings) -> int:
+    """Return how many messages may wait or be on their way before another one is added: far fewer than are kept."""
+    return min(settings.backfill_window, settings.buffer_messages) - 1
+
+
+def ts_of(at: int) -> int | str:
+    """Return a time for our payloads: milliseconds, or finer if need be; text where a number would be unclear."""
+    if at < _BEYOND_DOUBT_NS:
+        return f"{_EPOCH + timedelta(microseconds=at // 1000):%Y-%m-%dT%H:%M:%S.%f}Z"
+    return at if at % 1_000_000 else at // 1_000_000

@@ -44,3 +44,9 @@ class SimulatorSettings(BaseModel):
     first_fault_seconds: float = Field(60.0, ge=0, description="When, after going live, the first fault begins.")
     fault_gap_seconds: float = Field(240.0, gt=0, description="Time from one fault's begin to the next one's.")
     fault_count: int = Field(180, ge=0, le=10_000, description="Faults in the plan (180 are half a day).")
+    replay_devices: int = Field(2000, ge=1, le=20_000, description="Different devices that one replay may have.")
+    replay_window_rows: int = Field(
+        50_000,
+        ge=1,
+        description="Rows of a text file that are kept to put them in order of time; about 300 bytes each.",
+    )

@@ -12,13 +12,14 @@ from simulators import SimulatorSettings
 def test_the_public_names_are_these() -> None:
     assert sorted(simulators.__all__) == [
         "Broker",
+        "Choice",
         "Numbers",
         "Progress",
         "Recording",
         "SimulatorSettings",
+        "Stage",
         "demo_city",
         "device_name",
-        "read_recording",
         "run_city",
         "run_replay",
     ]
