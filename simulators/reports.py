@@ -138,7 +138,12 @@ def emissions(
             labels do not hang on it; messages do.
         run: slots outside of it say nothing.
         offset: is added to the number of a slot to give `Report.seq`.
+
+    Raises:
+        ValueError: *pack* is below 1.
     """
+    if pack < 1:
+        raise ValueError(f"pack {pack}: 1 or more expected")
     sender = _Sender(world, plan, grid, run, offset)
     sent = sender.slots(first, count, pack)
     sent += sender.backlog(grid.begin(first), grid.begin(first + count))
@@ -270,11 +275,19 @@ class _Sender:
                     for row in np.flatnonzero(hit).tolist():
                         column[row] = told(column[row]) if column[row] == column[row] else math.nan
         clock = self.plan.clock(device, at).tolist()
+        battery, rssi = self._column("battery", at), self._column("signal", at)
         reports: list[Report | None] = []
         for row, slot in enumerate(slots.tolist()):
             read = {metric: column[row] for metric, column in columns.items() if column[row] == column[row]}
-            reports.append(Report(clock[row], max(slot + self.offset, 0), read) if read else None)
+            seq = max(slot + self.offset, 0)  # what was captured before the run began has no number in it
+            reports.append(Report(clock[row], seq, read, battery[row], rssi[row]) if read else None)
         return reports
+
+    def _column(self, name: str, at: NDArray[np.int64]) -> list[float | None]:
+        measure = getattr(self.world, name, None)
+        if measure is None:
+            return [None] * len(at)
+        return [None if math.isnan(value) else value for value in measure(self.grid.device, at).tolist()]
 
     def _chance(self, name: str, slot: int) -> float:
         return float(uniform(key(self.grid.seed, self.grid.device, name), np.array([slot]))[0])

@@ -131,6 +131,7 @@ CONVERSIONS: dict[str, tuple[str, float, float]] = {
     "bar": ("psi", 14.503774, 0.0),
     "l/s": ("m³/h", 3.6, 0.0),
     "m³/h": ("l/s", 1 / 3.6, 0.0),
+    "l/h": ("m³/h", 0.001, 0.0),
     "%": ("share of 1", 0.01, 0.0),
     "ppm": ("ppb", 1000.0, 0.0),
     "ppb": ("ppm", 0.001, 0.0),

@@ -75,8 +75,8 @@ class FaultTable(msgspec.Struct, forbid_unknown_fields=True, rename={"length": "
         devices: who is hit.
         kind: pick among devices of this kind.
         district: pick among devices of this district.
-        count: how many are picked; 1 without `share`.
-        share: of those that could be, this part is picked; at least one.
+        count: how many are picked; so many must be free.
+        share: this part of those that could be is picked, one at least; fewer if fewer are free. Without both: one.
     """
 
     what: _Word

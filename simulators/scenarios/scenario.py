@@ -72,6 +72,7 @@ class Scenario:
         plan: all faults, for `emissions`.
         outages: connections that are down.
         labels: of all faults and events, in order of their begin.
+        notes: what of the file found nobody to hit in this city.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Scenario:
     plan: FaultPlan
     outages: tuple[Outage, ...]
     labels: tuple[Label, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def end(self) -> int:
@@ -156,6 +158,7 @@ class _Placing:
         self._end = start + round(hours * _HOUR)
         self._devices = {device.id: device for device in city.devices}
         self._districts = {district.id for district in city.districts}
+        self.notes: list[str] = []
         self._placed: dict[str, list[tuple[Fault, Place]]] = {name: [] for name in self._devices}
 
     def events(self) -> list[CityEvent]:
@@ -177,6 +180,7 @@ class _Placing:
         outages = []
         for place, table in sorted(tables, key=lambda each: each[1].devices is None):
             self._district(place, table.district)
+            hit = 0
             for turn, begin in enumerate(self._turns(table)):
                 rng = random.Random(f"scenario/{self._seed}/{place.table}/{place.index}/{turn}")  # noqa: S311 - no secret
                 who = self._named(place, table) if table.devices is not None else self._pick(place, table, begin, rng)
@@ -185,6 +189,10 @@ class _Placing:
                 if place.table == "outage":
                     end = begin + duration_ns(table.length)
                     outages.append(Outage(tuple(device.id for device in who), begin, end))
+                hit += len(who)
+            if not hit:
+                line = place.source.line(place.table, place.index)
+                self.notes.append(f"line {line}: nobody is free to be hit by {table.what}: the city is small for it")
         return [fault for placed in self._placed.values() for fault, _ in placed], outages
 
     def label(self, fault: Fault) -> Label:
@@ -217,24 +225,23 @@ class _Placing:
         return found
 
     def _pick(self, place: Place, table: FaultTable, begin: int, rng: random.Random) -> list[Device]:
-        could = [
+        measuring = [
             device
             for device in self._devices.values()
-            if table.kind in {None, device.kind}
-            and table.district in {None, device.district}
-            and _measures(device, table.metric)
+            if table.kind in {None, device.kind} and _measures(device, table.metric)
         ]
-        if not could:
-            raise place.wrong("nobody in this city is of such kind, district and metric")
-        wanted = table.count or max(1, round((table.share or 0.0) * len(could)))
+        if not measuring:
+            raise place.wrong("nobody in this city is of such kind and metric", "kind" if table.kind else "metric")
+        could = [device for device in measuring if table.district in {None, device.district}]
         end = begin + duration_ns(table.spread or "0s") + duration_ns(table.length)
         free = [device for device in could if not self._busy(device, table.metric, begin, end)]
-        if len(free) < wanted:
+        if table.count is not None and len(free) < table.count:
             raise place.wrong(
-                f"{wanted} devices are wanted: of {len(could)} that could be, {len(free)} are free after "
-                f"{(begin - self._start) / _HOUR:g} h",
-                "share" if table.share else "count",
+                f"count: {table.count} devices are wanted; of {len(could)} that could be, {len(free)} are free "
+                f"{(begin - self._start) / _HOUR:g} h after the start",
+                "count",
             )
+        wanted = table.count or max(1, round((table.share or 0.0) * len(could)))
         rng.shuffle(free)
         return sorted(free, key=lambda device: len(self._placed[device.id]))[:wanted]
 
