@@ -10,12 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from core.errors import SettingsError
 
-__all__ = ["EVENTS", "SHORTEST_SECONDS", "CityEvent", "EventFacts", "EventKind"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["EVENTS", "SHORTEST_SECONDS", "CityEvent", "EventFacts", "EventKind", "swell"]
 
 _S = 1_000_000_000
+_KNOT_SECONDS = 300
 
 SHORTEST_SECONDS = 1800
 """The world is evaluated on knots 5 minutes apart; an event needs some of them to rise, stay and fall."""
@@ -179,3 +186,20 @@ class CityEvent:
     def touches(self, district: str) -> bool:
         """Tell whether it happens in *district*."""
         return self.district in {None, district}
+
+    def strength(self, seconds: NDArray[np.float64], first: float = 0.0, last: float = 1.0) -> NDArray[np.float64]:
+        """Return `size` times how far it is on, 0-1, at *seconds* (UTC): it comes and goes smoothly.
+
+        *first* and *last* choose a part of the event's time, as shares of it. The time is cut to whole knots of the
+        world, so that nothing shows before the start or after the end.
+        """
+        begin, end = -(-self.start // (_KNOT_SECONDS * _S)), self.end // (_KNOT_SECONDS * _S)
+        begin, end = begin + round((end - begin) * first), begin + round((end - begin) * last)
+        ramp = min(EVENTS[self.kind].ramp_seconds, (end - begin) * _KNOT_SECONDS / 3)
+        return self.size * swell(seconds, begin * float(_KNOT_SECONDS), end * float(_KNOT_SECONDS), ramp)
+
+
+def swell(seconds: NDArray[np.float64], begin: float, end: float, ramp: float) -> NDArray[np.float64]:
+    """Return 0 outside (begin, end), 1 in its middle, and a smooth step of *ramp* seconds at both ends."""
+    part = np.clip(np.minimum(seconds - begin, end - seconds) / ramp, 0.0, 1.0)
+    return part * part * (3.0 - 2.0 * part)

@@ -121,5 +121,5 @@ def test_an_unknown_device_metric_or_kind_is_named() -> None:
         WORLD.values("nobody", at)
     with pytest.raises(NotFound, match="'air-001' does not measure 'flow': it has pm25, pm10, no2, o3"):
         WORLD.value("air-001", "flow", at)
-    with pytest.raises(SettingsError, match="x-1: kind 'volcano' is not one of air, energy"):
+    with pytest.raises(SettingsError, match="x-1: kind 'volcano' is not one of air, air_station, beds,"):
         World(1, [Device("x-1", "volcano", "merkez")])
