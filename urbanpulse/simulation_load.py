@@ -9,10 +9,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import Unavailable
+from core.errors import SettingsError, Unavailable
 from gateway.session import tls_context
 from simulators.device import Broker
 from simulators.layout import city
@@ -27,6 +28,7 @@ from urbanpulse.roles.common import stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from urbanpulse.settings import Settings
 
@@ -44,32 +46,34 @@ async def run_load(
     rate: float = 0.0,
     sockets: int = 4,
     seconds: float = 10.0,
-    messages: int = 0,
     qos: int = 1,
     wire: str = "json",
+    credentials: Path | None = None,
+    elsewhere: bool = False,
     as_json: bool = False,
 ) -> None:
     """Publish for *devices* devices over *sockets* connections; print what the broker made of it.
 
     The broker is that of *settings*: a `--broker URL` with its user and password has been put into `settings.mqtt`
-    before. On the embedded broker the devices are registered. *rate* is messages a second over all sockets, 0 = as fast
-    as the broker takes them. It ends after *seconds* (0: never) or *messages* (0: never).
+    before. The devices are registered, unless the broker is *elsewhere*: not this installation's. *rate* is messages a second over all sockets, 0 = as fast
+    as the broker takes them. *credentials* is a JSON file {user: password} with one user, who may publish for all of
+    the devices: so that no password stands in the address.
 
     Raises:
         SettingsError: an option is impossible, or the broker refuses us.
         Unavailable: the broker is away, or connections broke; then the figures were printed before.
     """
-    load = Load(sockets=sockets, qos=qos, rate=rate, seconds=seconds, messages=messages)
+    load = Load(sockets=sockets, qos=qos, rate=rate, seconds=seconds)
     seed = settings.simulator.seed if seed is None else seed
     stop, clock, console = stop_on_signals(), SystemClock(), Console(stderr=True)
     place = city(seed, devices)
     speaker = wire_format(wire, place.devices, seed)
-    user, password = settings.mqtt.username, settings.mqtt.password
-    username, secret = user, None if password is None else password.get_secret_value()
-    if settings.embedded_broker:
+    username, secret = _user(settings, credentials)
+    if not elsewhere:
         installation = await asyncio.to_thread(prepare, settings)
         await asyncio.to_thread(register_city, installation, place.districts, place.devices)
-        username, secret = _SERVICE, installation.services[_SERVICE]
+        if settings.embedded_broker and credentials is None:
+            username, secret = _SERVICE, installation.services[_SERVICE]
     with console.status(f"encoding the messages of {devices} devices"):
         world = World(seed, place.devices)
         pool = await asyncio.to_thread(fill_pool, world, list(world.devices), speaker, start=clock.now_ns())
@@ -95,6 +99,22 @@ async def run_load(
         Console().print(_table(figures, f"{address.host}:{address.port}", sockets))
     if figures.broken:
         raise Unavailable("broker", "; ".join(figures.broken))
+
+
+def _user(settings: Settings, credentials: Path | None) -> tuple[str | None, str | None]:
+    """Return user and password for a broker that is not ours."""
+    if credentials is None:
+        password = settings.mqtt.password
+        return settings.mqtt.username, None if password is None else password.get_secret_value()
+    try:
+        users = msgspec.json.decode(credentials.read_bytes(), type=dict[str, str])
+    except OSError as error:
+        raise SettingsError("credentials", f"{credentials}: {error.strerror or error}") from error
+    except msgspec.MsgspecError as error:
+        raise SettingsError("credentials", f"{credentials}: {error}") from error
+    if len(users) != 1:
+        raise SettingsError("credentials", f"{credentials} has {len(users)} users: one expected, who speaks for all")
+    return next(iter(users.items()))
 
 
 def _teller(*, as_json: bool, show: Callable[[str], None]) -> Callable[[LoadFigures], None]:
