@@ -31,6 +31,7 @@ __all__ = ["Latencies", "LoadSocket"]
 _IDS = 65_535
 _PING_SECONDS = 20.0
 _BURSTS = 8  # batches that one socket writes before the others have their turn
+_ANSWERS = frozenset(kind << 4 for kind in (Kind.CONNACK, Kind.PUBACK, Kind.PINGRESP))
 _ACK = np.array([Kind.PUBACK << 4, 2], np.uint8)
 
 
@@ -261,8 +262,8 @@ class LoadSocket(asyncio.Protocol):
                 at += 4 * count
             if at + 2 > len(data):
                 return data[at:]
-            if data[at + 1] > 0x7F:
-                raise MalformedPayload("bad_packet", "a packet of more than 127 bytes, and nothing was subscribed to")
+            if data[at] not in _ANSWERS or data[at + 1] > 0x7F:
+                raise MalformedPayload("bad_packet", f"0x{data[at : at + 2].hex()} is no answer to what we send")
             stop = at + 2 + data[at + 1]
             if stop > len(data):
                 return data[at:]

@@ -55,9 +55,10 @@ async def run_load(
     """Publish for *devices* devices over *sockets* connections; print what the broker made of it.
 
     The broker is that of *settings*: a `--broker URL` with its user and password has been put into `settings.mqtt`
-    before. The devices are registered, unless the broker is *elsewhere*: not this installation's. *rate* is messages a second over all sockets, 0 = as fast
-    as the broker takes them. *credentials* is a JSON file {user: password} with one user, who may publish for all of
-    the devices: so that no password stands in the address.
+    before. The devices are registered, unless the broker is *elsewhere*: not this installation's.
+
+    *rate* is messages a second over all sockets, 0 = as fast as the broker takes them. *credentials* is a JSON file
+    {user: password} with one user, who may publish for all of the devices: so that no password stands in the address.
 
     Raises:
         SettingsError: an option is impossible, or the broker refuses us.
