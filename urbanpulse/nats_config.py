@@ -32,7 +32,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "api": ((), ("urbanpulse", "urbanpulse.>")),
     "integrations": (_FOREIGN, ()),
     "load": (("devices.>", *_FOREIGN), ()),  # `simulate --load` speaks for many devices; nothing else may use it
-    "recorder": ((), ("devices", "devices.>", "urbanpulse", "urbanpulse.>")),
+    "recorder": ((), tuple(name for tree in ("devices.>", "urbanpulse.>", *_FOREIGN) for name in (tree[:-2], tree))),
 }
 """Per service: subjects it may publish to, and subscribe to."""
 
