@@ -9,14 +9,30 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from simulators.layout import UTC_OFFSET_SECONDS
+
 if TYPE_CHECKING:
     from core.clock import Clock
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "default_start"]
 
 _SLACK_SECONDS = 1.0  # of real time: hiccups shorter than that are caught up with at any speed
 _WINDOW_SECONDS = 5.0  # what `speed_now` looks back on
 _S = 1_000_000_000
+_DAY = 86_400 * _S
+
+
+def default_start(now: int, hours: float, speed: float) -> int:
+    """Return when a run that begins *now* (ns UTC) starts by the world's time, ns UTC.
+
+    At the speed of life or below that is now. A faster one starts at the latest local midnight from which it ends, when
+    it has been played, by then.
+    """
+    if speed <= 1:
+        return now // 1_000_000 * 1_000_000
+    length = round(hours * 3600 * _S)
+    latest = now + int(length / speed) - length + UTC_OFFSET_SECONDS * _S
+    return latest // _DAY * _DAY - UTC_OFFSET_SECONDS * _S
 
 
 class Pace:
@@ -27,6 +43,7 @@ class Pace:
         self.speed = speed
         self._clock = clock
         self._began: float | None = None  # monotonic seconds
+        self._ended: float | None = None
         self._slipped = 0.0  # seconds that the world has waited
         self._marks: deque[tuple[float, int]] = deque()
 
@@ -51,9 +68,13 @@ class Pace:
         wait = (due - self.now()) / _S / self.speed
         await self._clock.sleep(min(max(wait, shortest_seconds), longest_seconds))
 
+    def stop(self) -> None:
+        """Say that the run is over."""
+        self._ended = self._clock.monotonic()
+
     def elapsed(self) -> float:
-        """Return the real seconds since the run began."""
-        return 0.0 if self._began is None else self._clock.monotonic() - self._began
+        """Return the real seconds from the run's begin to its end, or until now."""
+        return 0.0 if self._began is None else (self._ended or self._clock.monotonic()) - self._began
 
     def speed_now(self) -> float:
         """Return how fast the world went in the last seconds; call it now and then, for it remembers the calls."""

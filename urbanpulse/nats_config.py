@@ -30,7 +30,7 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "gateway": ((), ("devices", "devices.>")),
     "processor": (("urbanpulse.>",), ()),
     "api": ((), ("urbanpulse", "urbanpulse.>")),
-    "integrations": (_FOREIGN, ()),
+    "integration": (_FOREIGN, ()),
     "load": (("devices.>", *_FOREIGN), ()),  # `simulate --load` speaks for many devices; nothing else may use it
     "recorder": ((), tuple(name for tree in ("devices.>", "urbanpulse.>", *_FOREIGN) for name in (tree[:-2], tree))),
 }
