@@ -40,7 +40,7 @@ INSTRUMENTS: dict[str, Instrument] = {
     "wind_speed": Instrument(0.15, 0.06, 1, 0.0, 90.0),  # mostly gusts
     "wind_direction": Instrument(6.0, 0.0, 0, 0.0, 360.0),
     "rain": Instrument(0.0, 0.05, 1, 0.0, 400.0),  # a gauge shows 0 when nothing falls
-    "power": Instrument(1.0, 0.01, 1, -100_000.0, 100_000.0),
+    "power": Instrument(0.0, 0.012, 2, -100_000.0, 100_000.0),  # no load, no noise
     "voltage": Instrument(0.2, 0.0, 2, 0.0, 500_000.0),
     "energy": Instrument(0.0, 0.0, 2, 0.0, 10_000_000.0),  # a counter
     "lamp": Instrument(0.0, 0.0, 0, 0.0, 1.0),

@@ -81,7 +81,7 @@ _TITLES = {
     "soil": "Soil probe",
     "irrigation": "Irrigation valve",
     "cold_chain": "Vaccine fridge",
-    "beds": "Ward",
+    "beds": "Hospital beds",
 }
 _DEMO_TITLES = {"air": "Air station", "weather": "Weather station"}
 _AT_ROADS = frozenset({"air", "traffic", "noise", "light", "parking", "waste"})

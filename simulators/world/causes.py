@@ -62,6 +62,7 @@ class Causes:
         sun: 0 at night to 1 at noon.
         summer: -1 in the middle of January to 1 in the middle of July.
         off: 1 on a day off.
+        week: 1 in the middle of the working week to -1 opposite.
         busy: how full the streets are on a working day, 0-1: rush hours.
         idle: the same on a day off: a late, full noon.
         inside: share of the working people who are at work, on a working day.
@@ -83,6 +84,7 @@ class Causes:
     sun: Column
     summer: Column
     off: Column
+    week: Column
     busy: Column
     idle: Column
     inside: Column
@@ -128,6 +130,7 @@ def _day(seed: int, day: int) -> Column:
         "sun": np.clip(np.cos((hour - 13.0) / 24 * 2 * np.pi), 0.0, None) ** 1.5,
         "summer": summer,
         "off": off,
+        "week": np.cos(((day + 3) % 7 + hour / 24 - 2.5) / 7 * 2 * np.pi),
         "busy": np.clip(0.06 + 0.78 * rush + 0.42 * noon, 0.0, 1.0),
         "idle": np.clip(0.06 + 0.60 * rush + 0.46 * noon, 0.0, 1.0),
         "inside": 1 / (1 + np.exp((8.6 - hour) / 0.45)) - 1 / (1 + np.exp((17.7 - hour) / 0.6)),
@@ -153,13 +156,13 @@ def _front(seed: int, day: int) -> tuple[Column, Column]:
     local = day * float(DAY_SECONDS) + np.arange(KNOTS) * float(KNOT_SECONDS)
     seconds = local - UTC_OFFSET_SECONDS
     front = wander(key(seed, "front"), seconds, 30 * 3600.0)
-    return front, front - 1.15 + 0.3 * wander(key(seed, "shower"), seconds, 1.5 * 3600.0)
+    return front, front - 1.35 + 0.3 * wander(key(seed, "shower"), seconds, 1.5 * 3600.0)
 
 
 def rain_of(shower: Column, summer: Column) -> Column:
     """Return mm/h where *shower* is above 0; summers are dry."""
     fall = np.maximum(shower, 0.0)
-    return (9.0 * fall * fall + 1.2 * fall) * (0.55 - 0.45 * summer)
+    return (2.6 * fall * fall + 0.6 * fall) * (0.55 - 0.45 * summer)
 
 
 @lru_cache(maxsize=1024)

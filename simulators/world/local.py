@@ -70,7 +70,7 @@ class Standing:
 
     def consumer(self, device: Device) -> tuple[float, float]:
         """Return size and homeliness of one consumer: many small ones, few large; homes and works."""
-        low, high = (4.0, 120.0) if device.kind == "meter" else (250.0, 9000.0)  # kW; l/h: houses to blocks of flats
+        low, high = (4.0, 120.0) if device.kind == "meter" else (1000.0, 36_000.0)  # kW; l/h: houses to blocks of flats
         u = chance(key(self.seed, device.id, "trait", "size"))
         homely = chance(key(self.seed, device.id, "trait", "homely"))
         return low + (high - low) * u * u * u, 0.9 * homely + 0.1 if homely > 0.35 else 0.15 * homely

@@ -187,6 +187,9 @@ class World:
             found["wind_direction"] %= 360.0
         elif device.kind == "light":
             found["lamp"] = np.ceil(found["lamp"])
+        elif device.kind == "beds":
+            place = self._place(device, times.days)
+            found["bed_occupancy"] = services.counted(place, found["bed_occupancy"])
         return found
 
     def _knots(self, device: str, days: tuple[int, ...]) -> dict[str, Column]:

@@ -1,4 +1,4 @@
-"""This module is the city's services: waste containers, vaccine fridges and hospital wards."""
+"""This module is the city's services: waste containers, vaccine fridges and hospital beds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simulators.world.causes import Column
     from simulators.world.place import Place
 
-__all__ = ["beds", "cold_chain", "fridge", "waste"]
+__all__ = ["beds", "cold_chain", "counted", "fridge", "waste"]
 
 _TOURS = ((0, 2, 4), (1, 3, 5), (0, 3), (1, 4), (2, 5))
 """Weekdays on which a container is emptied."""
@@ -52,14 +52,20 @@ def waste(place: Place) -> dict[str, Column]:
 
 
 def beds(place: Place) -> dict[str, Column]:
-    """Return which share of a ward's beds is taken: full in the week and in winter, discharges before noon."""
+    """Return which share of a hospital's beds is taken (see `counted`): more in the week and in winter."""
     c = place.causes
-    wave = np.cos((HOURS - 4.0) / 24 * 2 * np.pi)
-    share = place.trait("usual", 0.70, 0.84) + 0.015 * wave - 0.03 * c.off * (HOURS >= 3) - 0.03 * c.summer
+    wave = 0.015 * np.cos((HOURS - 4.0) / 24 * 2 * np.pi)
+    share = place.trait("usual", 0.68, 0.82) + wave + 0.02 * c.week - 0.03 * c.summer
     share = share + 0.035 * place.course("ward", 24.0, shared=0.5) + 0.012 * place.course("admission", 2.0, shared=0.3)
     if (heat := place.local.event(EventKind.HEAT_WAVE)) is not None:
         share = share + 0.006 * heat
     return {"bed_occupancy": 100 * np.clip(share, 0.0, 1.0)}
+
+
+def counted(place: Place, occupancy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return percent in steps of one bed."""
+    count = float(round(place.trait("beds", 150, 600)))
+    return np.rint(occupancy * (count / 100)) * (100 / count)
 
 
 def cold_chain(place: Place) -> dict[str, Column]:
