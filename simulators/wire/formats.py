@@ -41,7 +41,7 @@ def wire_format(name: str, devices: Sequence[Device], seed: int) -> WireFormat:
         SettingsError: no such format; the text names the nearest one.
     """
     if name not in FORMATS:
-        near = difflib.get_close_matches(name.lower(), FORMATS, 1, 0.4)
+        near = difflib.get_close_matches(name.lower(), FORMATS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise SettingsError("format", f"{name!r} is unknown: {hint}known are {', '.join(FORMATS)}")
     speaker: WireFormat = importlib.import_module(f"simulators.wire.{name}").speak(devices, seed)

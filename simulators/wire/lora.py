@@ -118,10 +118,11 @@ def _frame(device: Device, report: Report, values: dict[str, Any], heard_at: int
 
 def _receptions(device: Device, luck: int, rssi: int, heard_at: int, seed: int) -> tuple[Reception, ...]:
     lot = luck >> 12 & 0xFF
+    level = rssi
     heard = []
     for place in range(1 + (lot < 140) + (lot < 40)):
-        weaker = 0 if place == 0 else 4 + (luck >> (20 + 4 * place) & 7) + 3 * place
-        level = max(rssi - weaker, -139)
+        if place:
+            level = max(level - 3 - (luck >> (20 + 4 * place) & 7), -139)
         gateway = _gateway(device, place, seed)
         heard.append(
             Reception(

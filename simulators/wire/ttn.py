@@ -49,7 +49,7 @@ def slug(name: str) -> str:
     if len(name) <= 36 and _ID.fullmatch(name):
         return name
     plain = _GAP.sub("-", name.lower()).strip("-")[:27].strip("-")
-    return f"{plain}-{key(name) & 0xFFFFFFFF:08x}"
+    return f"{plain or 'device'}-{key(name) & 0xFFFFFFFF:08x}"
 
 
 class _TheThingsStack:
