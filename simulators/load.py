@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Load", "LoadFigures", "drive_load"]
 
 _TICK_SECONDS = 0.002
-_TELL_TICKS = 250
+_TELL_SECONDS = 0.5
 _REFUSALS = {  # MQTT 3.1.1, table 3.1
     1: "it does not speak MQTT 3.1.1",
     2: "it does not take this client id",
@@ -223,14 +223,14 @@ async def _run(
 
     for socket in sockets:
         socket.begin(began, began + load.seconds if load.seconds else math.inf)
-    ticks = 0
+    next_tell = began + _TELL_SECONDS
     while not all(socket.done_at is not None for socket in sockets):
         await clock.sleep(_TICK_SECONDS)
-        ticks += 1
         for socket in sockets:
             if stop.is_set():
                 socket.finish()
             socket.tend()
-        if progress is not None and ticks % _TELL_TICKS == 0:
+        if progress is not None and clock.monotonic() >= next_tell:
+            next_tell = clock.monotonic() + _TELL_SECONDS
             progress(figures(clock.monotonic()))
     return figures(max(socket.done_at or began for socket in sockets))
