@@ -131,7 +131,7 @@ class Rows:
         self._skip_bad = skip_bad
         self._names: set[tuple[str, str]] = set()
         self._others: dict[str, None] = {}
-        self._last_time: object = None
+        self._last_time: object = object()  # equals nothing
         self._last_ns = 0
 
     def default_device(self, path: Path) -> str:
@@ -149,7 +149,8 @@ class Rows:
         if not self._others:
             return ""
         names = ", ".join(list(self._others)[:8])
-        return f" for {self._choice.device or ''} {self._choice.metric or ''}; it has {names}".replace("  ", " ")
+        wanted = " ".join(name for name in (self._choice.device, self._choice.metric) if name)
+        return f" for {wanted}; it has {names}"
 
     def sample(self, layout: Layout, cells: Sequence[Any], device: str) -> Sample | None:
         """Return the sample of a row, None if it is not among those that were asked for, or has no value.

