@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from core.errors import SettingsError
+from simulators.faults import FaultKind
 from simulators.labels import LabelClass
 from simulators.scoring_openings import Said
 from simulators.scoring_result import CodeScore, Judged, KindScore, Load, Score, Terms
@@ -77,7 +78,7 @@ def score(labels: Iterable[Label], openings: Iterable[Opening], terms: Terms) ->
         kinds=_kinds(judged, attributed),
         codes=_codes(attributed),
         load=_load(counted, terms),
-        confusion=_confusion(attributed),
+        confusion=_confusion(known, attributed),
     )
 
 
@@ -201,17 +202,25 @@ def _load(openings: Sequence[Opening], terms: Terms) -> Load:
     )
 
 
-def _confusion(attributed: Sequence[tuple[Opening, Label | None]]) -> dict[str, dict[str, int]]:
-    truths = ("event", "sensor fault", "gateway fault", "nothing")
-    table = {truth: dict.fromkeys(map(str, Said), 0) for truth in truths}
+def _confusion(
+    labels: Sequence[Label], attributed: Sequence[tuple[Opening, Label | None]]
+) -> dict[str, dict[str, int]]:
+    together = Counter(_moment(label) for label in labels)
+
+    def truth(label: Label | None) -> str:
+        if label is None:
+            return "nothing"
+        if _is_event(label):
+            return "event"
+        # a gateway's outage is labelled as a backlog of each device behind it, all of the same moment
+        is_gateway = label.what == FaultKind.LATE_BACKLOG and together[_moment(label)] > 1
+        return "gateway fault" if is_gateway else "sensor fault"
+
+    table = {row: dict.fromkeys(map(str, Said), 0) for row in ("event", "sensor fault", "gateway fault", "nothing")}
     for opening, label in attributed:
-        table[_truth(label)][str(opening.said)] += 1
+        table[truth(label)][str(opening.said)] += 1
     return table
 
 
-def _truth(label: Label | None) -> str:
-    if label is None:
-        return "nothing"
-    if "gateway" in label.what:
-        return "gateway fault"
-    return "event" if _is_event(label) else "sensor fault"
+def _moment(label: Label) -> tuple[str, int, int]:
+    return label.what, label.start, label.end

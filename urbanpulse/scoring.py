@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
 
 from core.clock import to_ns
 from core.errors import SettingsError
 from simulators.labels import read_labels
+from simulators.scenarios.file import duration_ns
 from simulators.scoring import labels_span, score
 from simulators.scoring_openings import Openings, read_openings
 from simulators.scoring_result import Score, Terms
@@ -67,7 +70,7 @@ def make_score(labels_file: Path, source: Source, asked: Asked) -> Scored:
         Unavailable: the API is away.
     """
     labels = load_labels(labels_file)
-    start, end, span_from = _span(labels, asked)
+    start, end, span_from = _span(labels_file, labels, asked)
     # terms that cannot be are told before anything is fetched
     terms = Terms(
         start=start, end=end, grace_ns=asked.grace_ns, sensors=asked.sensors or 1, operators=asked.operators,
@@ -100,13 +103,37 @@ def make_score(labels_file: Path, source: Source, asked: Asked) -> Scored:
     return Scored(made, f"{labels_file} against {against}", tuple(notes))
 
 
-def _span(labels: list[Label], asked: Asked) -> tuple[int, int, str]:
+def _span(file: Path, labels: list[Label], asked: Asked) -> tuple[int, int, str]:
     if asked.start is not None and asked.end is not None:
         return asked.start, asked.end, "given"
-    first, last = labels_span(labels, asked.grace_ns)
+    run = _run(file)
+    first, last = (run[0], run[1] + asked.grace_ns) if run else labels_span(labels, asked.grace_ns)
     start = first if asked.start is None else asked.start
     end = last if asked.end is None else asked.end
-    return start, end, "the labels, widened by the grace"
+    return start, end, "the run, and the grace" if run else "the labels, widened by the grace"
+
+
+def _run(file: Path) -> tuple[int, int] | None:
+    """Return from when to when (ns UTC) the run lasted whose labels *file* holds, if what `--fast` wrote says it."""
+    for path in sorted(file.parent.glob("run-*.json")):
+        try:
+            told = msgspec.json.decode(path.read_bytes(), type=_Told).run
+        except (OSError, msgspec.DecodeError):
+            continue
+        if told.labels_sha256 == hashlib.sha256(file.read_bytes()).hexdigest():
+            start = to_ns(told.start)
+            return start, start + round(told.hours * 3600 * 1_000_000_000)
+    return None
+
+
+class _Run(msgspec.Struct, frozen=True):
+    start: Annotated[datetime, msgspec.Meta(tz=True)]
+    hours: Annotated[float, msgspec.Meta(gt=0)]
+    labels_sha256: str
+
+
+class _Told(msgspec.Struct, frozen=True):
+    run: _Run
 
 
 def _series(labels: Iterable[Label], openings: Openings) -> set[tuple[str, str]]:
@@ -168,8 +195,7 @@ def parse_duration(option: str, text: str) -> int:
     >>> parse_duration("grace", "1h30m") // 10**9
     5400
     """
-    match = re.fullmatch(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", text.strip(), re.ASCII)
-    if not match or not any(match.groups()):
-        raise SettingsError(option, f"{text!r} is not a duration such as 90s, 10m or 1h30m")
-    amounts = (int(amount or 0) for amount in match.groups())
-    return sum(amount * unit for amount, unit in zip(amounts, (86_400, 3600, 60, 1), strict=True)) * 1_000_000_000
+    try:
+        return duration_ns(text.strip())
+    except ValueError as error:
+        raise SettingsError(option, str(error)) from error

@@ -201,6 +201,20 @@ def test_confusion_is_of_what_there_was_and_what_alerts_said(day: Score) -> None
     } == day.confusion
 
 
+def test_a_backlog_of_several_devices_at_one_moment_is_a_gateways_fault() -> None:
+    labels = [
+        fault("late_backlog", "air-1", "*", 60, 120),
+        fault("late_backlog", "air-2", "*", 60, 120),
+        fault("late_backlog", "air-3", "*", 300, 360),
+        fault("dropout", "air-4", "*", 60, 120),
+    ]
+    openings = [alert(f"a{n}", minute, f"air-{n}", "", "gap") for n, minute in ((1, 70), (2, 70), (3, 310), (4, 70))]
+
+    found = score(labels, openings, DAY).confusion
+
+    assert (found["gateway fault"]["not said"], found["sensor fault"]["not said"]) == (2, 2)
+
+
 def test_each_code_says_how_often_it_is_true_and_what_is_behind_it(day: Score) -> None:
     found = {code["code"]: code for code in score_json(day)["codes"]}
 
