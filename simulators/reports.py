@@ -275,19 +275,16 @@ class _Sender:
                     for row in np.flatnonzero(hit).tolist():
                         column[row] = told(column[row]) if column[row] == column[row] else math.nan
         clock = self.plan.clock(device, at).tolist()
-        battery, rssi = self._column("battery", at), self._column("signal", at)
+        nothing = [None] * len(at)
+        battery, rssi = self.world.battery(device, at), self.world.signal(device, at)
+        powers = nothing if battery is None else battery.tolist()
+        levels = nothing if rssi is None else rssi.tolist()
         reports: list[Report | None] = []
         for row, slot in enumerate(slots.tolist()):
             read = {metric: column[row] for metric, column in columns.items() if column[row] == column[row]}
             seq = max(slot + self.offset, 0)  # what was captured before the run began has no number in it
-            reports.append(Report(clock[row], seq, read, battery[row], rssi[row]) if read else None)
+            reports.append(Report(clock[row], seq, read, powers[row], levels[row]) if read else None)
         return reports
-
-    def _column(self, name: str, at: NDArray[np.int64]) -> list[float | None]:
-        measure = getattr(self.world, name, None)
-        if measure is None:
-            return [None] * len(at)
-        return [None if math.isnan(value) else value for value in measure(self.grid.device, at).tolist()]
 
     def _chance(self, name: str, slot: int) -> float:
         return float(uniform(key(self.grid.seed, self.grid.device, name), np.array([slot]))[0])

@@ -9,9 +9,10 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from core.errors import UrbanpulseError
-from urbanpulse.commands import admin, certs, config, record, roles, score, simulate
+from urbanpulse.commands import admin, certs, config, record, roles, scenarios, score, simulate
 
 __all__ = ["app", "main"]
 
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 for verb in (
     *(roles.up, roles.broker, roles.gateway, roles.process, roles.serve, roles.state_hash),
-    *(record.record, simulate.simulate, score.score),
+    *(record.record, simulate.simulate, scenarios.scenarios, score.score),
     *(config.check_config, config.print_config, config.version),
 ):
     app.command()(verb)
@@ -38,5 +39,5 @@ def main() -> None:
     try:
         app()
     except UrbanpulseError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
