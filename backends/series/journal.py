@@ -13,6 +13,8 @@ Ids are never used again (AUTOINCREMENT), so a reader may keep what it unpacked 
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["FILE", "Part", "connect", "get_meta", "guard", "live_parts", "transaction"]
+__all__ = ["FILE", "FORMAT", "Part", "claim", "connect", "get_meta", "guard", "live_parts", "transaction"]
 
 FILE = "journal.sqlite"
-_FORMAT = 1
+FORMAT = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS watermark (source TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
@@ -117,7 +119,7 @@ def connect(folder: Path, *, busy_seconds: float, create: bool) -> sqlite3.Conne
                 with transaction(db):
                     for statement in _SCHEMA.split(";"):
                         db.execute(statement)
-                    db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (_FORMAT,))
+                    db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
                     db.execute("INSERT OR IGNORE INTO summary VALUES (1, 0, x'')")
             else:
                 db.execute("PRAGMA query_only=ON")
@@ -125,10 +127,23 @@ def connect(folder: Path, *, busy_seconds: float, create: bool) -> sqlite3.Conne
         except BaseException:
             db.close()
             raise
-    if found != _FORMAT:
+    if found != FORMAT:
         db.close()
-        raise SettingsError("series", f"{path}: format {found}, this version reads format {_FORMAT}")
+        raise SettingsError("series", f"{path}: format {found}, this version reads format {FORMAT}")
     return db
+
+
+def claim(folder: Path) -> int:
+    """Return a handle that keeps other writers out of *folder* until it is closed or the process ends."""
+    with guard():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise Unavailable("series", f"{folder}: another writer is at work here") from error
+        return handle
 
 
 def get_meta(db: sqlite3.Connection, key: str, default: int) -> int:

@@ -123,8 +123,12 @@ class Parquet:
             layout, [{name: np.asarray(piece[name], dtype) for name, dtype in layout.columns} for piece in found]
         )
 
-    def query(self, sql: str, paths: Sequence[str], args: Sequence[object], *, strict: bool = False) -> list[Columns]:
-        """Return what *sql* (its first parameter is the list of files) finds, in one piece, or per file if one is bad.
+    def query(
+        self, sql: str, paths: Sequence[str], args: Sequence[object] | dict[str, object], *, strict: bool = False
+    ) -> list[Columns]:
+        """Return what *sql* finds in one piece, or per file if one is bad.
+
+        The list of files is its first parameter, or `$files` where *args* are named.
 
         A file that cannot be read is named in the log once and left out.
 
@@ -140,7 +144,7 @@ class Parquet:
             return []
         with self._cursor() as cursor:
             try:
-                return [cursor.execute(sql, [files, *args]).fetchnumpy()]
+                return [cursor.execute(sql, _parameters(files, args)).fetchnumpy()]
             except duckdb.Error as error:
                 for file in files:
                     if not os.path.exists(file):  # noqa: PTH110
@@ -152,12 +156,16 @@ class Parquet:
             pieces: list[Columns] = []
             for file in files:
                 try:
-                    pieces.append(cursor.execute(sql, [[file], *args]).fetchnumpy())
+                    pieces.append(cursor.execute(sql, _parameters([file], args)).fetchnumpy())
                 except duckdb.Error as error:
                     if file not in self._named:
                         self._named.add(file)
                         log.error("series part unreadable", path=file, error=str(error))  # noqa: TRY400 - no trace
             return pieces
+
+
+def _parameters(files: list[str], args: Sequence[object] | dict[str, object]) -> Any:
+    return {"files": files, **args} if isinstance(args, dict) else [files, *args]
 
 
 def _fsync(path: Path) -> None:

@@ -38,23 +38,28 @@ from backends.series.columns import (
     unpack,
 )
 from backends.series.hot import HotRows
-from backends.series.journal import connect, get_meta, guard, live_parts
+from backends.series.journal import FORMAT, connect, get_meta, guard, live_parts
 from backends.series.parquet import Parquet
+from backends.series.scan import scan
+from backends.series.statistics import WHOLE, check_groups, check_rollup, to_groups, to_ranking, to_rollups
 from backends.series.upkeep import NO_FLOOR
 from core.errors import Unavailable
+from core.ports import Capabilities, Health
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from backends.series.columns import Columns
     from backends.series.journal import Part
     from backends.series.settings import SeriesSettings
     from core.batch import ReadingBatch
-    from core.ports import Bands, Buckets
+    from core.ports import Bands, Buckets, Groups, RankBy, Ranking, Rollups
 
-__all__ = ["EmbeddedSeriesReader"]
+__all__ = ["EmbeddedSeriesReader", "View"]
 
 _DAYS_AT_ONCE = 16  # 16 days at one reading a second are 1.4 M rows of 18 bytes
 _FOLD_ROWS = 100_000
@@ -76,7 +81,7 @@ class _Day:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class View:
     """One snapshot: parts in the order of writing, unsealed rows by kind, floors in ns."""
 
     parts: tuple[Part, ...]
@@ -163,6 +168,43 @@ class EmbeddedSeriesReader:
         """Return how many distinct readings are stored; cheap unless parts of one time overlap."""
         return self._answer(self._count)
 
+    # -- many series
+
+    def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
+        """Return aggregates of [start, end) per group over buckets of *width* ns; see `core.ports.SeriesStatistics`."""
+        check_groups(series, group, width)
+        return to_groups(self._scan(series, start, end, width), series, group)
+
+    def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
+        """Return the *n* of *series* with the greatest value over [start, end)."""
+        return to_ranking(self._scan(series, start, end, WHOLE), n, by)
+
+    def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
+        """Return the aggregates of *series* that begin in [start, end), by hour or day; here they are never behind."""
+        return to_rollups(self._scan(series, *check_rollup(start, end, width), width))
+
+    def _scan(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Columns:
+        wanted = np.unique(series).astype(np.int32)
+        at_once = self._settings.slice_rows
+        return self._answer(lambda view: scan(view, self._files, wanted, start, end, width, rows_at_once=at_once))
+
+    # -- how it is
+
+    def health(self) -> Health:
+        """Tell whether the folder can be read."""
+        try:
+            view = self._snapshot()
+        except Unavailable as error:
+            return Health(ok=False, flavour="embedded", version=str(FORMAT), text=error.detail)
+        unsealed = sum(len(rows["series"]) for rows in view.hot[READINGS.kind])
+        text = f"{len(view.parts)} parts, {unsealed} readings not sealed yet"
+        return Health(ok=True, flavour="embedded", version=str(FORMAT), text=text)
+
+    @staticmethod
+    def capabilities() -> Capabilities:
+        """Return what the embedded store can do: all of it."""
+        return Capabilities()
+
     # -- one snapshot
 
     @contextmanager
@@ -179,20 +221,20 @@ class EmbeddedSeriesReader:
     def _floor(self, db: sqlite3.Connection, layout: Layout) -> int:
         return max(get_meta(db, "floor_raw" if layout is READINGS else "floor_coarse", NO_FLOOR), _FIRST_DAY) * DAY
 
-    def _snapshot(self) -> _View:
+    def _snapshot(self) -> View:
         with self._lock, self._transaction() as db:
             revision = get_meta(db, "revision", 0)
             if revision != self._revision:
                 self._parts = tuple(live_parts(db))
                 self._revision = revision
             through = int(db.execute("SELECT through FROM summary").fetchone()[0])
-            return _View(
+            return View(
                 self._parts,
                 {kind: hot.refresh(db, through) for kind, hot in self._hot.items()},
                 {layout.kind: self._floor(db, layout) for layout in (READINGS, BANDS, ROLLUP)},
             )
 
-    def _answer(self, question: Callable[[_View], T]) -> T:
+    def _answer(self, question: Callable[[View], T]) -> T:
         try:
             return question(self._snapshot())
         except FileNotFoundError:
@@ -208,9 +250,7 @@ class EmbeddedSeriesReader:
 
     # -- rows of one series
 
-    def _rows(
-        self, view: _View, layout: Layout, series: int, start: int, end: int, limit: int | None = None
-    ) -> Columns:
+    def _rows(self, view: View, layout: Layout, series: int, start: int, end: int, limit: int | None = None) -> Columns:
         """Return the unique rows of *series* in [start, end), at least *limit* of them if there are as many."""
         found: list[Columns] = []
         at_once, total = 1, 0
@@ -224,7 +264,7 @@ class EmbeddedSeriesReader:
         return concat(layout, found)
 
     @staticmethod
-    def _days(view: _View, layout: Layout, series: int, start: int, end: int) -> Iterator[_Day]:
+    def _days(view: View, layout: Layout, series: int, start: int, end: int) -> Iterator[_Day]:
         """Yield the days of [start, end) in which *series* may have rows, ascending."""
         parts: dict[int, list[str]] = {}
         for part in view.of(layout, series, start, end):
@@ -244,7 +284,7 @@ class EmbeddedSeriesReader:
         )
         return keep_last(layout, concat(layout, [sealed, *(day.hot for day in days)]))
 
-    def _buckets(self, view: _View, series: int, start: int, end: int, width: int) -> Buckets:
+    def _buckets(self, view: View, series: int, start: int, end: int, width: int) -> Buckets:
         floor = view.floor[READINGS.kind]
         unmerged = {p.day for p in view.of(READINGS, series, max(start, floor), end) if p.level == 0}
         hot = view.hot_of(VALUES, series, max(start, floor), end)
@@ -298,7 +338,7 @@ class EmbeddedSeriesReader:
         if pieces:
             self._newest = newest(keep_last(READINGS, concat(READINGS, [self._newest, *pieces])))
 
-    def _count(self, view: _View) -> int:
+    def _count(self, view: View) -> int:
         floor = view.floor[READINGS.kind]
         hot = keep_last(_KEYS, concat(_KEYS, view.hot[READINGS.kind]))
         hot = take(hot, hot["measured"] >= floor)

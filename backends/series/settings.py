@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["SeriesSettings"]
+from backends.series.influx.settings import InfluxSettings
+
+__all__ = ["FOR_EVER", "SeriesSettings"]
+
+FOR_EVER = 36_500
+"""Days from which on a retention means that nothing is forgotten."""
 
 
 class SeriesSettings(BaseModel):
@@ -12,11 +17,17 @@ class SeriesSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field("embedded", description="`embedded`: files in the data folder")
-    raw_days: int = Field(
-        36_500, ge=1, description="days that readings are kept, by measured time; by default nothing is forgotten"
+    url: str = Field(
+        "embedded",
+        description="`embedded`: files in the data folder; or the address of an InfluxDB, `http://host:8086`",
     )
-    rollup_days: int = Field(36_500, ge=1, description="days that hourly rollups and bands are kept; at least raw_days")
+    influx: InfluxSettings = InfluxSettings()
+    raw_days: int = Field(
+        FOR_EVER, ge=1, description="days that readings are kept, by measured time; by default nothing is forgotten"
+    )
+    rollup_days: int = Field(
+        FOR_EVER, ge=1, description="days that hourly rollups and bands are kept; at least raw_days"
+    )
     seal_rows: int = Field(2_000_000, ge=1, description="unsealed rows at which the journal is sealed")
     seal_bytes: int = Field(64 << 20, ge=1, description="bytes of journal at which it is sealed")
     seal_seconds: float = Field(1800, ge=0, description="age of the oldest unsealed row at which the journal is sealed")

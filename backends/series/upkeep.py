@@ -185,7 +185,8 @@ class Upkeep:
 
     # -- merging
 
-    def _merge_days(self, files: Parquet, layout: Layout, now_ns: int) -> None:
+    def _merge_days(self, files: Parquet, layout: Layout, now_ns: int, *, before: int = NO_FLOOR) -> None:
+        """Merge the days that are due, and all before day *before*."""
         parts = sorted((p for p in live_parts(self._db) if p.kind == layout.kind), key=lambda p: (p.day, p.id))
         for day, group in groupby(parts, key=lambda p: p.day):
             today = list(group)
@@ -193,7 +194,7 @@ class Upkeep:
             if not fresh or self._skipped.get((layout.kind, day)) == tuple(part.id for part in today):
                 continue
             age = (now_ns - min(part.sealed_at for part in fresh)) / 1e9
-            finished = (day + 1) * DAY <= now_ns and age >= self._settings.merge_seconds
+            finished = day < before or ((day + 1) * DAY <= now_ns and age >= self._settings.merge_seconds)
             if not finished and len(fresh) < self._settings.merge_parts:
                 continue
             try:
@@ -247,8 +248,20 @@ class Upkeep:
         today = now_ns // DAY
         raw = today - self._settings.raw_days
         coarse = today - max(self._settings.raw_days, self._settings.rollup_days)
-        if raw <= self._floor(READINGS) and coarse <= self._floor(BANDS):
+        if raw > self._floor(READINGS) or coarse > self._floor(BANDS):
+            self._raise_floors(raw, coarse, now_ns)
+
+    def delete_before(self, day: int, now_ns: int, on_sealed: Callable[[int], None]) -> None:
+        """Forget the readings of days before *day*; what they add up to is kept first."""
+        if day <= self._floor(READINGS):
             return
+        with Parquet(self._folder, memory_mb=self._settings.memory_mb, threads=self._settings.threads) as files:
+            if self._db.execute("SELECT count(*) FROM batch WHERE id > ?", (self._through(),)).fetchone()[0]:
+                self._seal(files, now_ns, on_sealed)
+            self._merge_days(files, READINGS, now_ns, before=day)
+        self._raise_floors(day, NO_FLOOR, now_ns)
+
+    def _raise_floors(self, raw: int, coarse: int, now_ns: int) -> None:
         with transaction(self._db):
             for key, floor, kinds in (
                 ("floor_raw", raw, (READINGS.kind,)),

@@ -6,17 +6,17 @@ connection of its own, and holds the write lock only for its small publishing tr
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from typing import TYPE_CHECKING
 
-from backends.series.columns import BANDS, READINGS, band_columns, pack, reading_columns
-from backends.series.journal import connect, guard, transaction
+from backends.series.columns import BANDS, DAY, READINGS, band_columns, pack, reading_columns
+from backends.series.journal import FORMAT, claim, connect, guard, transaction
 from backends.series.metrics import SeriesMetrics
 from backends.series.parquet import fsync_folder
 from backends.series.upkeep import Upkeep, sweep_orphans
 from core.errors import Unavailable
+from core.ports import Capabilities, Health
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ class EmbeddedSeriesWriter:
         self._metrics = SeriesMetrics(registry)
         self._writing = threading.Lock()
         self._maintaining = threading.Lock()
-        self._claim = _claim(folder)
+        self._claim = claim(folder)
         try:
             self._db = connect(folder, busy_seconds=settings.busy_seconds, create=True)
             try:
@@ -112,6 +112,23 @@ class EmbeddedSeriesWriter:
         with self._maintaining, guard():
             self._upkeep.run(now_ns, self._sealed)
 
+    def delete_before(self, before_ns: int, now_ns: int) -> None:
+        """Forget readings of the UTC days that end at or before *before_ns*; their rollups are made first and stay."""
+        with self._maintaining, guard():
+            self._upkeep.delete_before(before_ns // DAY, now_ns, self._sealed)
+
+    def health(self) -> Health:
+        """Tell how much waits to be sealed."""
+        full = self._unsealed >= self._settings.journal_rows
+        return Health(
+            ok=not full, flavour="embedded", version=str(FORMAT), text=f"{self._unsealed} rows not sealed yet"
+        )
+
+    @staticmethod
+    def capabilities() -> Capabilities:
+        """Return what the embedded store can do: all of it."""
+        return Capabilities()
+
     def _sealed(self, rows: int) -> None:
         with self._writing:
             self._unsealed -= rows
@@ -126,16 +143,3 @@ class EmbeddedSeriesWriter:
             if self._claim >= 0:
                 os.close(self._claim)
                 self._claim = -1
-
-
-def _claim(folder: Path) -> int:
-    """Return a handle that keeps other writers out of *folder* until it is closed or the process ends."""
-    with guard():
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise Unavailable("series", f"{folder}: another writer is at work here") from error
-        return handle

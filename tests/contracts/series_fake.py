@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.batch import ReadingBatch
-from core.ports import Bands, Buckets
+from core.ports import Bands, Buckets, Capabilities, Groups, Health, RankBy, Ranking, Rollups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 HOUR = 3_600_000_000_000
 DAY = 24 * HOUR
@@ -38,7 +45,8 @@ class MemorySeriesStore:
                 batch.quality.tolist(),
                 strict=True,
             ):
-                self._rows[s, m] = (r, v, q)
+                if m >= self._floors[0]:
+                    self._rows[s, m] = (r, v, q)
             if bands is not None:
                 columns = (bands.series, bands.hour, bands.expected, bands.low, bands.high)
                 for s, h, *band in zip(*(column.tolist() for column in columns), strict=True):
@@ -53,6 +61,19 @@ class MemorySeriesStore:
         """Forget what is too old; nothing that was written below the floor later on is seen either."""
         today = now_ns // DAY
         self._floors = tuple(max(f, (today - d) * DAY) for f, d in zip(self._floors, self._days, strict=True))  # type: ignore[assignment]
+
+    def delete_before(self, before_ns: int, now_ns: int) -> None:
+        """Forget whole days; `rollups` and `grouped` still see them by the hour."""
+        assert now_ns
+        self._floors = (max(self._floors[0], before_ns // DAY * DAY), self._floors[1])
+
+    def health(self) -> Health:
+        """Be well."""
+        return Health(ok=True, flavour="memory", version="1", text=f"{len(self._rows)} readings")
+
+    def capabilities(self) -> Capabilities:
+        """Return what it can: all of it."""
+        return Capabilities()
 
     def close(self) -> None:
         """Do nothing."""
@@ -105,6 +126,63 @@ class MemorySeriesStore:
     def count(self) -> int:
         """Return how many distinct readings there are."""
         return len(self._visible(None, -(1 << 63), 1 << 63))
+
+    def _points(
+        self, series: NDArray[np.int32], start: int, end: int, key: Callable[[int, int], tuple[int, int]]
+    ) -> dict[tuple[int, int], list[tuple[int, float, int]]]:
+        """Return (measured, value, quality) by *key* of (series, time); what is forgotten counts at its hour."""
+        wanted, found = set(series.tolist()), defaultdict(list)
+        with self._lock:
+            for (s, m), (_, value, quality) in sorted(self._rows.items()):
+                at = m if m >= self._floors[0] else m // HOUR * HOUR
+                if s in wanted and max(start, self._floors[1]) <= at < end:
+                    found[key(s, at)].append((m, value, quality))
+        return dict(sorted(found.items()))
+
+    def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
+        """Return aggregates per group and bucket."""
+        if width <= 0 or len(series) != len(group) or len(set(series.tolist())) != len(series):
+            raise ValueError("a positive width and a group for each series expected, no series twice")
+        of = dict(zip(series.tolist(), group.tolist(), strict=True))
+        found = self._points(series, start, end, lambda s, at: (of[s], at // width * width))
+        values = [[value for _, value, _ in points] for points in found.values()]
+        return Groups(
+            np.array([key for key, _ in found], np.int32),
+            np.array([at for _, at in found], np.int64),
+            np.array([len(v) for v in values], np.int64),
+            np.array([sum(v) / len(v) for v in values], np.float64),
+            np.array([min(v) for v in values], np.float64),
+            np.array([max(v) for v in values], np.float64),
+        )
+
+    def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
+        """Return the *n* greatest."""
+        found = self._points(series, start, end, lambda s, _: (s, 0))
+        value = {
+            s: {RankBy.LAST: v[-1], RankBy.MAX: max(v), RankBy.MEAN: sum(v) / len(v)}[by]
+            for (s, _), points in found.items()
+            for v in [[value for _, value, _ in points]]
+        }
+        first = sorted(value, key=lambda s: (-value[s], s))[:n]
+        return Ranking(np.array(first, np.int32), np.array([value[s] for s in first], np.float64))
+
+    def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
+        """Return aggregates per series and hour or day."""
+        if width not in {HOUR, DAY}:
+            raise ValueError(f"rollup of {width} ns: an hour or a day expected")
+        first, last = -(-start // width) * width, -(-end // width) * width
+        found = self._points(series, first, last, lambda s, at: (s, at // width * width))
+        values = [[value for _, value, _ in points] for points in found.values()]
+        return Rollups(
+            np.array([key for key, _ in found], np.int32),
+            np.array([at for _, at in found], np.int64),
+            np.array([len(v) for v in values], np.int64),
+            np.array([sum(v) / len(v) for v in values], np.float64),
+            np.array([min(v) for v in values], np.float64),
+            np.array([max(v) for v in values], np.float64),
+            np.array([v[-1] for v in values], np.float64),
+            np.array([np.bitwise_or.reduce([q for _, _, q in p]) for p in found.values()], np.uint16),
+        )
 
 
 def _batch(rows: list[tuple[tuple[int, int], tuple[int, float, int]]]) -> ReadingBatch:

@@ -94,7 +94,9 @@ def test_public_names_are_pinned() -> None:
     assert backends.series.__all__ == [
         "EmbeddedSeriesReader",
         "EmbeddedSeriesWriter",
+        "InfluxSettings",
         "SeriesSettings",
+        "create_store",
         "open_reader",
         "open_writer",
     ]
