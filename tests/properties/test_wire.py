@@ -42,7 +42,7 @@ def reports(values: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy
         at=TIMES,
         seq=st.integers(0, 2**31),
         values=st.dictionaries(METRICS, values, min_size=least),
-        battery=st.none() | st.floats(0, 100),
+        battery=st.none() | st.floats(0, 100, allow_subnormal=False),
         rssi=st.none() | st.floats(-139, -30),
     )
     return st.lists(report, min_size=1, max_size=4)
