@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["replay_files"]
 
-_INTEGRATIONS = "integrations"
+_INTEGRATION = "integration"
 """The service of the embedded broker that may publish on the topics of others."""
 
 
@@ -147,7 +147,7 @@ def _target(
     secrets |= register_devices(installation, "replay-devices", missing) if missing else {}
     if not foreign_topic:
         return _Target(broker, secrets)
-    user = _INTEGRATIONS if settings.embedded_broker else mqtt.username or ""
+    user = _INTEGRATION if settings.embedded_broker else mqtt.username or ""
     secret = installation.services[user] if settings.embedded_broker else login[1] if login else None
     if secret is None:
         raise SettingsError(

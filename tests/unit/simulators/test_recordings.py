@@ -135,12 +135,13 @@ def test_parquet_is_read_long_and_wide_in_parts_and_in_order_of_time(tmp_path: P
     long.mkdir()
     for part, values in enumerate((rows, more)):
         duckdb.sql(
-            f"COPY (SELECT device, metric, {measured} AS measured, 0 AS received, value::DOUBLE AS value "
-            f"FROM {values} t(device, metric, ms, value)) TO '{long}/part-{part}.parquet' (FORMAT parquet)"  # noqa: S608 - the test's own words
+            f"COPY (SELECT device, metric, {measured} AS measured, 0 AS received, value::DOUBLE AS value "  # noqa: S608 - ours
+            f"FROM {values} t(device, metric, ms, value)) TO '{long}/part-{part}.parquet' (FORMAT parquet)"
         )
     duckdb.sql(
-        f"COPY (SELECT {measured} AS ts, device, pm25, no2 FROM (VALUES ('a',1404172860000,'NaN'::FLOAT,21::FLOAT), "
-        f"('a',1404172800000,1.5,20), ('b',1404172800000,2.5,NULL)) t(device,ms,pm25,no2)) TO '{wide}' (FORMAT parquet)"  # noqa: S608 - the test's own words
+        f"COPY (SELECT {measured} AS ts, device, pm25, no2 "  # noqa: S608 - the test's own words
+        "FROM (VALUES ('a',1404172860000,'NaN'::FLOAT,21::FLOAT), "
+        f"('a',1404172800000,1.5,20), ('b',1404172800000,2.5,NULL)) t(device,ms,pm25,no2)) TO '{wide}' (FORMAT parquet)"
     )
     (long / "labels.jsonl").write_text('{"class":"fault"}\n')
 
