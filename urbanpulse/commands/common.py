@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from core.errors import UrbanpulseError
 from urbanpulse.logs import configure_logs
 from urbanpulse.settings import Settings, load_settings
 
@@ -30,7 +31,18 @@ def run_role(role: str, config: Path | None, start: Callable[[Settings], Corouti
     """Run *start* as the process of *role*, with the settings of *config*."""
     settings = load_settings(config)
     configure_logs(role, settings.logging.level)
-    asyncio.run(start(settings))
+    try:
+        asyncio.run(start(settings))
+    except BaseExceptionGroup as group:
+        raise _one_of_ours(group) or group from group
+
+
+def _one_of_ours(error: BaseException) -> UrbanpulseError | None:
+    """Return the first error of ours within *error* if there are no others: one line says it all."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error if isinstance(error, UrbanpulseError) else None
+    found = [_one_of_ours(one) for one in error.exceptions]
+    return found[0] if all(found) else None
 
 
 def show(facts: dict[str, Any], *, as_json: bool) -> None:

@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry
 
 import api
 from backends.live import live_frames
-from backends.series import open_reader
 from urbanpulse import __version__
 from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import stop_on_signals
+from urbanpulse.stores import read_series
 from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def run_api(settings: Settings) -> None:
     with ExitStack() as stack:
         metrics = CollectorRegistry()
         catalog = stack.enter_context(closing(installation.open_catalog()))
-        reader = stack.enter_context(closing(open_reader(installation.folder / "series", settings.series)))
+        reader = stack.enter_context(closing(read_series(installation, catalog)))
 
         def frames() -> AsyncIterator[LiveFrame]:
             return live_frames(connection, clock=clock)

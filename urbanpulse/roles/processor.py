@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import processors
 from backends.live import MqttAlertPublisher, live_publisher
-from backends.series import open_writer
 from backends.snapshots import FileSnapshots
 from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import new_rng, open_log, parts, stop_on_signals
+from urbanpulse.stores import open_series
 from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ async def run_processor(settings: Settings) -> None:
     with parts(settings, "processor") as (stack, metrics):
         catalog = stack.enter_context(closing(installation.open_catalog()))
         log = stack.enter_context(closing(open_log(installation, metrics)))
-        series = stack.enter_context(
-            closing(open_writer(installation.folder / "series", settings.series, registry=metrics))
-        )
+        series = stack.enter_context(closing(open_series(installation, catalog, clock=clock, registry=metrics)))
         async with (
             live_publisher(connection, clock=clock, registry=metrics) as live,
             MqttAlertPublisher(connection) as alerts,

@@ -1,0 +1,83 @@
+"""This module opens the series store of one installation, and hands it what it needs of the others.
+
+A store with names (InfluxDB) gets those of the catalog; what it refuses for good goes into the catalog's quarantine,
+in the server's words and in a form that can be published again.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from backends.series import open_reader, open_writer
+from core.admission import Quarantined, Reason
+from urbanpulse.installation import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from backends.catalog import Catalog
+    from core.clock import Clock
+    from core.ports import Health, RejectedReading, SeriesQueries, SeriesStore
+    from urbanpulse.installation import Installation
+    from urbanpulse.settings import Settings
+
+__all__ = ["open_series", "read_series", "series_health", "to_quarantine"]
+
+_SOURCE = "series"
+
+
+def open_series(
+    installation: Installation, catalog: Catalog, *, clock: Clock, registry: CollectorRegistry | None = None
+) -> SeriesStore:
+    """Open the series store for writing; errors as `backends.series.open_writer`."""
+    settings = installation.settings
+    return open_writer(
+        installation.folder / "series",
+        settings.series,
+        registry=registry,
+        names=catalog.registry,
+        clock=clock,
+        on_rejected=to_quarantine(catalog, clock, most=settings.catalog.quarantine_keep),
+    )
+
+
+def read_series(installation: Installation, catalog: Catalog) -> SeriesQueries:
+    """Open the series store for reading; errors as `backends.series.open_reader`."""
+    return open_reader(installation.folder / "series", installation.settings.series, names=catalog.registry)
+
+
+def series_health(settings: Settings) -> Health:
+    """Ask the series store that *settings* name how it is; changes nothing."""
+    installation = prepare(settings)
+    with closing(installation.open_catalog()) as catalog, closing(read_series(installation, catalog)) as reader:
+        return reader.health()
+
+
+def to_quarantine(catalog: Catalog, clock: Clock, *, most: int) -> Callable[[int, Sequence[RejectedReading]], None]:
+    """Return what puts (position, readings) into the quarantine, each position once and the last *most* of it."""
+
+    def keep(position: int, readings: Sequence[RejectedReading]) -> None:
+        names = {series.id: series for series in catalog.registry.series()}
+        now = clock.now_ns()
+        rows = []
+        for reading in readings[-most:]:
+            series = names.get(reading.series)
+            device, metric = (series.device, series.metric) if series else ("-", f"series-{reading.series}")
+            content = {"ts": reading.measured, "values": {metric: reading.value}}
+            rows.append(
+                Quarantined(
+                    topic=f"devices/{device}/readings",
+                    payload=json.dumps(content).encode(),
+                    received=now,
+                    device=device,
+                    reason=Reason.BAD_VALUE,
+                    detail=f"the series store refused it: {reading.reason}",
+                )
+            )
+        catalog.ledger.book(_SOURCE, position, (), rows, ())
+
+    return keep
