@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "LoadFigures", "drive_load"]
 
-_TICK_SECONDS = 0.002
+_TICK_SECONDS = 0.005
 _TELL_SECONDS = 0.5
 _REFUSALS = {  # MQTT 3.1.1, table 3.1
     1: "it does not speak MQTT 3.1.1",
