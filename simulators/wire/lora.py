@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.city import Device
     from simulators.messages import Emission, Report
 
-__all__ = ["PORT", "Frame", "Gateway", "Reception", "airtime_ns", "eui", "frames", "identity", "pruned"]
+__all__ = ["BANDWIDTH", "PORT", "Frame", "Gateway", "Radio", "Reception", "airtime_ns", "eui", "identity", "pruned"]
 
 PORT = 10
 BANDWIDTH = 125_000
@@ -83,22 +83,32 @@ class Frame:
         return _FREQUENCIES[self.channel]
 
 
-def frames(device: Device, emission: Emission, seed: int) -> list[Frame]:
-    """Return the uplinks of *emission*, first sent first; a report of which nothing can be said has none."""
-    sent: list[Frame] = []
-    heard_at = emission.due
-    for report in reversed(emission.reports):
-        own = {} if report.battery is None else {"battery": report.battery}
-        values = finite(own | dict(report.values))
-        if values:
-            sent.append(_frame(device, report, values, heard_at, seed))
-            heard_at -= sent[-1].airtime_ns
-    return sent[::-1]
+class Radio:
+    """The air between devices and gateways under one *seed*; remembers which gateways are near a device."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._near: dict[str, tuple[Gateway, ...]] = {}
+
+    def frames(self, device: Device, emission: Emission) -> list[Frame]:
+        """Return the uplinks of *emission*, first sent first; a report of which nothing can be said has none."""
+        near = self._near.get(device.id)
+        if near is None:
+            near = self._near[device.id] = tuple(_gateway(device, place, self._seed) for place in range(3))
+        sent: list[Frame] = []
+        heard_at = emission.due
+        for report in reversed(emission.reports):
+            own = {} if report.battery is None else {"battery": report.battery}
+            values = finite(own | dict(report.values))
+            if values:
+                luck = key(self._seed, device.id, report.seq, "radio")
+                sent.append(_frame(report, values, heard_at, luck, near))
+                heard_at -= sent[-1].airtime_ns
+        return sent[::-1]
 
 
-def _frame(device: Device, report: Report, values: dict[str, Any], heard_at: int, seed: int) -> Frame:
+def _frame(report: Report, values: dict[str, Any], heard_at: int, luck: int, near: tuple[Gateway, ...]) -> Frame:
     payload = _pack({"t": report.at // 1_000_000, "v": values})
-    luck = key(seed, device.id, report.seq, "radio")
     rssi = round(report.rssi) if report.rssi is not None else -70 - luck % 40
     spreading = 7 + (rssi < -108) + (rssi < -114) + (rssi < -118)
     while len(payload) > _FRAME_LIMIT[spreading] and spreading > 7:  # what does not fit is sent faster
@@ -112,18 +122,18 @@ def _frame(device: Device, report: Report, values: dict[str, Any], heard_at: int
         spreading=spreading,
         channel=luck >> 8 & 7,
         airtime_ns=airtime_ns(len(payload) + 13, spreading),
-        receptions=_receptions(device, luck, rssi, heard_at, seed),
+        receptions=_receptions(luck, rssi, heard_at, near),
     )
 
 
-def _receptions(device: Device, luck: int, rssi: int, heard_at: int, seed: int) -> tuple[Reception, ...]:
+def _receptions(luck: int, rssi: int, heard_at: int, near: tuple[Gateway, ...]) -> tuple[Reception, ...]:
     lot = luck >> 12 & 0xFF
     level = rssi
     heard = []
     for place in range(1 + (lot < 140) + (lot < 40)):
         if place:
             level = max(level - 3 - (luck >> (20 + 4 * place) & 7), -139)
-        gateway = _gateway(device, place, seed)
+        gateway = near[place]
         heard.append(
             Reception(
                 gateway,
@@ -177,15 +187,14 @@ def identity(*parts: object) -> uuid.UUID:
 def pruned(message: dict[str, Any]) -> dict[str, Any]:
     """Return *message* as proto3 JSON: fields at their default (0, false, empty) are not written.
 
-    What is in a codec's own object is no field: mark it with `Raw`-encoded JSON (`msgspec.Raw`), and it stays whole.
+    What `msgspec.Raw` holds is written as it is: a codec's own object, where a zero is a value.
     """
-    kept = ((name, _prune(value)) for name, value in message.items())
-    return {name: value for name, value in kept if isinstance(value, msgspec.Raw) or value}
-
-
-def _prune(value: Any) -> Any:
-    if isinstance(value, dict):
-        return pruned(value)
-    if isinstance(value, list):
-        return [_prune(item) for item in value]
-    return value
+    kept = {}
+    for name, value in message.items():
+        if isinstance(value, dict):
+            value = pruned(value)  # noqa: PLW2901 - the same thing, pruned
+        elif isinstance(value, list):
+            value = [pruned(item) if isinstance(item, dict) else item for item in value]  # noqa: PLW2901
+        if value or isinstance(value, msgspec.Raw):
+            kept[name] = value
+    return kept

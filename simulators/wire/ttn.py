@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 from base64 import b32encode, b64encode
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from simulators.messages import Message
 from simulators.noise import key
-from simulators.wire.lora import BANDWIDTH, PORT, Frame, Reception, eui, frames, identity, pruned
+from simulators.wire.lora import BANDWIDTH, PORT, Frame, Radio, Reception, eui, identity, pruned
 from simulators.wire.values import device_of, iso_ns, to_json
 
 if TYPE_CHECKING:
@@ -52,29 +53,42 @@ def slug(name: str) -> str:
     return f"{plain or 'device'}-{key(name) & 0xFFFFFFFF:08x}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """What every message of a device has: `ids` beside the uplink, `facts` within it."""
+
+    name: str
+    topic: str
+    session: str
+    ids: msgspec.Raw
+    facts: dict[str, msgspec.Raw]
+
+
 class _TheThingsStack:
     def __init__(self, devices: Mapping[str, Device], seed: int) -> None:
         self._devices = devices
         self._seed = seed
+        self._radio = Radio(seed)
+        self._cards: dict[str, _Card] = {}
         self._joined: set[str] = set()
 
     def births(self, device: str, at: int) -> tuple[Message, ...]:
         if device in self._joined:  # the session outlives the connection: the frame counter goes on
             return ()
         self._joined.add(device)
-        named = self._devices[device]
-        accepted = {"session_key_id": self._session(named), "received_at": iso_ns(at)}
-        event = self._event(named, "join", at) | {"join_accept": accepted}
-        return (Message(self._topic(named, "join"), to_json(pruned(event))),)
+        card = self._card(device)
+        accepted = {"session_key_id": card.session, "received_at": iso_ns(at)}
+        event = self._event(card, "join", iso_ns(at)) | {"join_accept": accepted}
+        return (Message(f"{card.topic}/join", to_json(event)),)
 
     def encode(self, emission: Emission) -> tuple[Message, ...]:
-        device = self._devices[emission.device]
-        topic = self._topic(device, "up")
+        card = self._card(emission.device)
+        topic = f"{card.topic}/up"
         if emission.raw is not None:
             return (Message(topic, emission.raw, retain=emission.retain),)
         return tuple(
-            Message(topic, to_json(pruned(self._up(device, frame))), retain=emission.retain)
-            for frame in frames(device, emission, self._seed)
+            Message(topic, to_json(pruned(self._up(card, frame))), retain=emission.retain)
+            for frame in self._radio.frames(self._devices[emission.device], emission)
         )
 
     def will(self, device: str, at: int) -> Message | None:  # noqa: ARG002 - the port's
@@ -83,35 +97,53 @@ class _TheThingsStack:
     def farewell(self, device: str, at: int) -> tuple[Message, ...]:  # noqa: ARG002 - the port's
         return ()
 
-    def _topic(self, device: Device, event: str) -> str:
-        return f"v3/{slug(f'city-{device.kind}')}@{TENANT}/devices/{slug(device.id)}/{event}"
+    def _card(self, name: str) -> _Card:
+        card = self._cards.get(name)
+        if card is None:
+            card = self._cards[name] = self._new_card(self._devices[name])
+        return card
 
-    def _session(self, device: Device) -> str:
-        return b64encode(identity(self._seed, device.id, "session").bytes).decode()
-
-    def _event(self, device: Device, name: object, at: int) -> dict[str, Any]:
-        correlation = b32encode(identity(self._seed, device.id, name).bytes).decode().rstrip("=")
-        return {
-            "end_device_ids": {
-                "device_id": slug(device.id),
-                "application_ids": {"application_id": slug(f"city-{device.kind}")},
-                "dev_eui": eui(self._seed, device.id).upper(),
-                "join_eui": eui(self._seed, "join", device.kind).upper(),
-                "dev_addr": f"{0x26000000 | key(self._seed, device.id, 'address') & 0xFFFFFF:08X}",
-            },
-            "correlation_ids": [f"as:up:{correlation}"],
-            "received_at": iso_ns(at),
+    def _new_card(self, device: Device) -> _Card:
+        application = slug(f"city-{device.kind}")
+        ids = {
+            "device_id": slug(device.id),
+            "application_ids": {"application_id": application},
+            "dev_eui": eui(self._seed, device.id).upper(),
+            "join_eui": eui(self._seed, "join", device.kind).upper(),
+            "dev_addr": f"{0x26000000 | key(self._seed, device.id, 'address') & 0xFFFFFF:08X}",
         }
+        facts: dict[str, dict[str, Any]] = {
+            "version_ids": {
+                "brand_id": "urbanpulse", "model_id": slug(device.kind), "hardware_version": "1.0",
+                "firmware_version": "1.0", "band_id": "EU_863_870",
+            },
+            "network_ids": {"net_id": "000013", "tenant_id": TENANT, "cluster_id": "eu1"},
+            "attributes": {"device": device.id, "kind": device.kind, "district": device.district},
+        }  # fmt: skip
+        if device.lat is not None:
+            place = {"latitude": device.lat, "longitude": device.lon, "source": "SOURCE_REGISTRY"}
+            facts["locations"] = {"user": pruned(place)}
+        return _Card(
+            name=device.id,
+            topic=f"v3/{application}@{TENANT}/devices/{slug(device.id)}",
+            session=b64encode(identity(self._seed, device.id, "session").bytes).decode(),
+            ids=msgspec.Raw(to_json(ids)),
+            facts={name: msgspec.Raw(to_json(fact)) for name, fact in facts.items()},
+        )
 
-    def _up(self, device: Device, frame: Frame) -> dict[str, Any]:
+    def _event(self, card: _Card, what: object, at: str) -> dict[str, Any]:
+        correlation = b32encode(identity(self._seed, card.name, what).bytes).decode().rstrip("=")
+        return {"end_device_ids": card.ids, "correlation_ids": [f"as:up:{correlation}"], "received_at": at}
+
+    def _up(self, card: _Card, frame: Frame) -> dict[str, Any]:
         at = iso_ns(frame.heard_at)
         uplink: dict[str, Any] = {
-            "session_key_id": self._session(device),
+            "session_key_id": card.session,
             "f_port": PORT,
             "f_cnt": frame.counter,
             "frm_payload": b64encode(frame.payload).decode(),
             "decoded_payload": msgspec.Raw(to_json(frame.decoded)),
-            "rx_metadata": [_reception(frame, reception) for reception in frame.receptions],
+            "rx_metadata": [_reception(frame, reception, at) for reception in frame.receptions],
             "settings": {
                 "data_rate": {
                     "lora": {"bandwidth": BANDWIDTH, "spreading_factor": frame.spreading, "coding_rate": "4/5"}
@@ -123,29 +155,20 @@ class _TheThingsStack:
             "received_at": at,
             "confirmed": False,
             "consumed_airtime": f"{frame.airtime_ns / 1e9:.6f}s",
-            "version_ids": {
-                "brand_id": "urbanpulse", "model_id": slug(device.kind), "hardware_version": "1.0",
-                "firmware_version": "1.0", "band_id": "EU_863_870",
-            },
-            "network_ids": {"net_id": "000013", "tenant_id": TENANT, "cluster_id": "eu1"},
-            "attributes": {"device": device.id, "kind": device.kind, "district": device.district},
-        }  # fmt: skip
-        if device.lat is not None:
-            place = {"latitude": device.lat, "longitude": device.lon, "source": "SOURCE_REGISTRY"}
-            uplink["locations"] = {"user": place}
-        if frame.report.battery is not None:
-            uplink["last_battery_percentage"] = {
-                "f_cnt": frame.counter, "value": frame.report.battery, "received_at": at,
-            }  # fmt: skip
-        return self._event(device, frame.report.seq, frame.heard_at) | {"uplink_message": uplink}
+            **card.facts,
+        }
+        battery = frame.report.battery
+        if battery is not None:
+            uplink["last_battery_percentage"] = {"f_cnt": frame.counter, "value": battery, "received_at": at}
+        return self._event(card, frame.report.seq, at) | {"uplink_message": uplink}
 
 
-def _reception(frame: Frame, reception: Reception) -> dict[str, Any]:
+def _reception(frame: Frame, reception: Reception, at: str) -> dict[str, Any]:
     gateway = reception.gateway
     place = {} if gateway.lat is None else {"latitude": gateway.lat, "longitude": gateway.lon, "altitude": 18}
     return {
         "gateway_ids": {"gateway_id": gateway.name, "eui": gateway.eui.upper()},
-        "time": iso_ns(frame.heard_at),
+        "time": at,
         "timestamp": reception.clock_us,
         "rssi": reception.rssi,
         "channel_rssi": reception.rssi,
@@ -153,5 +176,5 @@ def _reception(frame: Frame, reception: Reception) -> dict[str, Any]:
         "location": place | ({"source": "SOURCE_REGISTRY"} if place else {}),
         "uplink_token": b64encode(f"{gateway.name}/{reception.clock_us}".encode()).decode(),
         "channel_index": frame.channel,
-        "received_at": iso_ns(frame.heard_at),
+        "received_at": at,
     }
