@@ -20,11 +20,17 @@ import msgspec
 
 from core.clock import from_ns, to_ns
 from core.errors import MalformedPayload
+from core.metrics import KINDS
+from simulators.faults import ALL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Label", "LabelClass", "read_labels"]
+    from core.city import Device
+    from simulators.events import CityEvent
+    from simulators.faults import Fault
+
+__all__ = ["Label", "LabelClass", "event_label", "fault_label", "read_labels"]
 
 
 class LabelClass(StrEnum):
@@ -80,6 +86,38 @@ class Label:
             "seed": self.seed,
         }
         return msgspec.json.encode(line) + b"\n"
+
+
+def fault_label(fault: Fault, device: Device, seed: int) -> Label:
+    """Return the label of *fault*, which *device* has in a run of *seed*."""
+    return Label(
+        kind=LabelClass.FAULT,
+        what=fault.kind,
+        device=device.id,
+        metric=fault.metric,
+        district=device.district,
+        metrics=KINDS.get(device.kind, ()) if fault.metric == ALL else (fault.metric,),
+        start=fault.start,
+        end=fault.end,
+        size=fault.size,
+        seed=seed,
+    )
+
+
+def event_label(event: CityEvent, seed: int) -> Label:
+    """Return the label of *event* in a run of *seed*."""
+    return Label(
+        kind=LabelClass.EVENT,
+        what=event.kind,
+        device=None,
+        metric=None,
+        district=event.district,
+        metrics=event.metrics,
+        start=event.start,
+        end=event.end,
+        size=event.size,
+        seed=seed,
+    )
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True, rename={"kind": "class", "start": "from", "end": "to"}):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from core.errors import SettingsError
 from core.metrics import KINDS as DEVICE_KINDS
 from simulators.faults import ALL, Fault, FaultKind, FaultPlan, clash
-from simulators.labels import Label, LabelClass
+from simulators.labels import event_label, fault_label
 from simulators.scenarios.check import long_enough, one_event, one_fault, sizes
 from simulators.scenarios.file import FaultTable, OutageTable, ScenarioFile, duration_ns
 from simulators.scenarios.lines import Place, nearest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from core.city import Device, District
     from simulators.events import CityEvent
+    from simulators.labels import Label
 
 __all__ = ["Outage", "Scenario", "Town", "load_scenario"]
 
@@ -131,7 +132,9 @@ def load_scenario(
     events = tuple(event for event in placing.events() if event.start < end)
     faults, outages = placing.faults()
     faults = [fault for fault in faults if fault.start < end]
-    labels = [*(_event_label(event, seed) for event in events), *(placing.label(fault) for fault in faults)]
+    who = {device.id: device for device in city.devices}
+    labels = [event_label(event, seed) for event in events]
+    labels += [fault_label(fault, who[fault.device], seed) for fault in faults]
     return Scenario(
         name=file.name,
         title=file.title,
@@ -194,15 +197,6 @@ class _Placing:
                 line = place.source.line(place.table, place.index)
                 self.notes.append(f"line {line}: nobody is free to be hit by {table.what}: the city is small for it")
         return [fault for placed in self._placed.values() for fault, _ in placed], outages
-
-    def label(self, fault: Fault) -> Label:
-        """Return the label of *fault*."""
-        device = self._devices[fault.device]
-        metrics = DEVICE_KINDS[device.kind] if fault.metric == ALL else (fault.metric,)
-        return Label(
-            LabelClass.FAULT, fault.kind, device.id, fault.metric, device.district, metrics,
-            fault.start, fault.end, fault.size, self._seed,
-        )  # fmt: skip
 
     def _turns(self, table: FaultTable) -> range:
         """Return when the fault begins, again and again, as long as it ends within the run."""
@@ -289,18 +283,3 @@ def _backlog(outage: OutageTable) -> FaultTable:
 
 def _measures(device: Device, metric: str | None) -> bool:
     return metric is None or metric in DEVICE_KINDS.get(device.kind, ())
-
-
-def _event_label(event: CityEvent, seed: int) -> Label:
-    return Label(
-        LabelClass.EVENT,
-        event.kind,
-        None,
-        None,
-        event.district,
-        event.metrics,
-        event.start,
-        event.end,
-        event.size,
-        seed,
-    )

@@ -1,16 +1,19 @@
-"""Fault plans: what they refuse, what the demo's plan promises, and the form of a label."""
+"""Faults: what they refuse, what the demo's plan promises, what mangled bytes and new firmware look like."""
 
 from __future__ import annotations
 
 import json
+from itertools import product
 
+import msgspec
 import numpy as np
 import pytest
 
 from core.errors import SettingsError
-from simulators.faults import ALL, Fault, FaultKind, FaultPlan, demo_plan, label
+from core.metrics import METRICS
+from simulators.faults import ALL, CONVERSIONS, KINDS, Fault, FaultKind, FaultPlan, Layer, demo_plan
+from simulators.faults.payloads import FORMS, MANGLERS, firmware, mangled
 from simulators.layout import demo_city
-from simulators.reports import Grid, reports
 from simulators.world import World
 
 _, DEVICES = demo_city(7)
@@ -37,7 +40,7 @@ def test_later_faults_take_turns_in_kind_and_come_every_few_minutes() -> None:
     plan = demo_plan(DEVICES, 7, START, first=60.0, gap=240.0, count=9)
 
     assert [fault.start for fault in plan.faults] == [START + (60 + 240 * n) * S for n in range(9)]
-    assert {fault.kind for fault in plan.faults} == set(FaultKind)
+    assert {fault.kind for fault in plan.faults} == {"spike", "dropout", "drift", "stuck"}
     assert len({fault.device for fault in plan.faults}) == 9
     assert demo_plan(DEVICES, 7, START, first=60.0, gap=240.0, count=9).faults == plan.faults
     assert demo_plan(DEVICES, 8, START, first=60.0, gap=240.0, count=9).faults != plan.faults
@@ -56,52 +59,99 @@ def test_active_names_what_is_on() -> None:
     assert [plan.active(at) for at in (START - 1, START, START + S - 1, START + S)] == [[], [fault], [fault], []]
 
 
-def test_a_dropout_of_everything_silences_the_device() -> None:
-    grid = Grid(7, "weather-001", 5.0)
-    first = grid.first_after(START)
-    times = grid.times(first, 10).tolist()
-    plan = FaultPlan([Fault(FaultKind.DROPOUT, "weather-001", ALL, times[3], times[6])])
+def test_a_device_is_plain_if_only_values_go_wrong_with_it() -> None:
+    spike = Fault(FaultKind.SPIKE, "air-001", "pm25", START, START + S, 5.0)
+    late = Fault(FaultKind.LATE_BACKLOG, "air-002", ALL, START, START + S)
 
-    said = reports(WORLD, plan, grid, first, 10, 0)
+    plan = FaultPlan([spike, late])
 
-    assert [report.seq for report in said] == [0, 1, 2, 6, 7, 8, 9]
+    assert [plan.is_plain(name) for name in ("air-001", "air-002", "air-003")] == [True, False, True]
 
 
-def test_a_label_is_one_json_line() -> None:
-    fault = Fault(FaultKind.SPIKE, "air-001", "pm25", START, START + 120 * S, 180.0)
+def test_every_kind_has_its_traits_and_a_text_for_people() -> None:
+    assert set(KINDS) == set(FaultKind)
+    assert len({traits.text for traits in KINDS.values()}) == len(FaultKind)
+    assert all(traits.whole is not False for traits in KINDS.values() if traits.layer is Layer.REPORTS)
 
-    line = label(fault, 7)
 
-    assert line.endswith(b"\n")
-    assert json.loads(line) == {
-        "what": "spike",
-        "device": "air-001",
-        "metric": "pm25",
-        "from": "2026-05-28T20:26:40.000Z",
-        "to": "2026-05-28T20:28:40.000Z",
-        "size": 180.0,
-        "seed": 7,
-    }
+def test_every_unit_but_those_of_levels_and_angles_has_another_that_it_is_mistaken_for() -> None:
+    without = {metric.unit for metric in METRICS.values()} - set(CONVERSIONS)
+
+    assert without <= {"dB", "dBm", "°", ""}
+    assert all(other != unit for unit, (other, _, _) in CONVERSIONS.items())
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [
+        pytest.param("°C", 100.0, 212.0, id="water boils at 212 °F"),
+        pytest.param("°C", -40.0, -40.0, id="-40 is -40"),
+        pytest.param("km/h", 160.9344, 100.0, id="100 mph"),
+        pytest.param("bar", 1.01325, 14.6959, id="one atmosphere in psi"),
+        pytest.param("hPa", 1013.25, 760.0, id="one atmosphere in mmHg"),
+        pytest.param("m/s", 10.0, 36.0, id="10 m/s in km/h"),
+        pytest.param("mm/h", 25.4, 1.0, id="an inch an hour"),
+        pytest.param("kW", 1.5, 1500.0, id="1.5 kW in W"),
+        pytest.param("µg/m³", 1000.0, 1.0, id="a milligram"),
+        pytest.param("l/s", 1.0, 3.6, id="3.6 m³ an hour"),
+    ],
+)
+def test_units_are_converted_as_tables_say(unit: str, value: float, expected: float) -> None:
+    _, factor, offset = CONVERSIONS[unit]
+
+    assert value * factor + offset == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        pytest.param([("spike", "pm25", 5, 5)], "faults: spike of a: it ends before it begins", id="no length"),
-        pytest.param([("spike", ALL, 1, 5)], "faults: spike of a: needs one metric", id="a spike of everything"),
+        pytest.param([("spike", "pm25", 5, 5, 1)], "spike of a: it ends before it begins", id="no length"),
+        pytest.param([("spike", ALL, 1, 5, 1)], "spike of a: needs one metric", id="a spike of everything"),
         pytest.param(
-            [("spike", "pm25", 1, 5), ("stuck", "pm25", 4, 6)], "faults: stuck and spike of a overlap", id="overlap"
+            [("duplicates", "pm25", 1, 5, 0)],
+            "duplicates of a: hits the whole device, not 'pm25' alone",
+            id="half a message twice",
         ),
         pytest.param(
-            [("spike", "pm25", 1, 5), ("dropout", ALL, 4, 6)], "faults: dropout and spike of a overlap", id="all"
+            [("spike", "pm25", 1, 5, 0)],
+            "spike of a: needs a size (offset, unit of the metric)",
+            id="a spike of no size",
+        ),
+        pytest.param([("stuck", "pm25", 1, 5, 3)], "stuck of a: has no size", id="how stuck"),
+        pytest.param([("drift", "pm25", 1, 5, float("nan"))], "drift of a: size nan: a number expected", id="NaN"),
+        pytest.param(
+            [("noise_burst", "pm25", 1, 5, -2)],
+            "noise_burst of a: needs a size (standard deviation, unit of the metric, above zero)",
+            id="less than no noise",
+        ),
+        pytest.param(
+            [("message_flood", ALL, 1, 5, 1)],
+            "message_flood of a: needs a size (messages for each one that is due, 2 or more)",
+            id="a flood of one",
+        ),
+        pytest.param(
+            [("swapped_units", "noise", 1, 5, 0)],
+            "swapped_units of a: there is no other usual unit for 'noise'",
+            id="dB has no other",
+        ),
+        pytest.param(
+            [("spike", "pm25", 1, 5, 1), ("stuck", "pm25", 4, 6, 0)], "stuck and spike of a overlap", id="overlap"
+        ),
+        pytest.param(
+            [("spike", "pm25", 1, 5, 1), ("dropout", ALL, 4, 6, 0)], "dropout and spike of a overlap", id="all"
+        ),
+        pytest.param(
+            [("malformed", ALL, 1, 5, 0), ("late_backlog", ALL, 4, 6, 0)],
+            "late_backlog and malformed of a overlap",
+            id="two of the whole device",
         ),
     ],
 )
-def test_impossible_plans_are_refused(faults: list[tuple[str, str, int, int]], message: str) -> None:
+def test_impossible_plans_are_refused(faults: list[tuple[str, str, int, int, float]], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        FaultPlan([Fault(FaultKind(kind), "a", metric, start, end, 1.0) for kind, metric, start, end in faults])
+        FaultPlan([Fault(FaultKind(kind), "a", metric, start, end, size) for kind, metric, start, end, size in faults])
 
-    assert str(caught.value) == message
+    assert str(caught.value) == f"faults: {message}"
 
 
 def test_faults_that_touch_or_differ_in_metric_are_allowed() -> None:
@@ -110,3 +160,73 @@ def test_faults_that_touch_or_differ_in_metric_are_allowed() -> None:
     plan = FaultPlan([spike, Fault(FaultKind.STUCK, "a", "pm25", 5, 9), Fault(FaultKind.STUCK, "a", "no2", 2, 4)])
 
     assert len(plan.faults) == 3
+
+
+def test_a_maintenance_visit_takes_twenty_minutes_at_most() -> None:
+    day = Fault(FaultKind.MAINTENANCE_BIAS, "air-001", "pm25", START, START + 86_400 * S, 9.0)
+    at = START + np.arange(0, 3600, 60, dtype=np.int64) * S
+
+    told = FaultPlan([day]).apply(WORLD, "air-001", at, WORLD.values("air-001", at))["pm25"]
+
+    assert np.isnan(told).tolist() == [minute < 20 for minute in range(60)]
+
+
+@pytest.mark.parametrize("how", MANGLERS)
+def test_mangled_text_is_json_of_nobody_wherever_it_happens(how: str) -> None:
+    text = b'{"ts":1780000000000,"values":{"pm25":12.5,"pm10":30.1},"seq":3}'
+
+    for where in np.linspace(0, 0.999, 40):
+        wrong = MANGLERS[how](text, float(where))
+        with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+            msgspec.json.decode(wrong)
+        with pytest.raises(ValueError):  # noqa: PT011 - two decoders, and their texts are their own
+            strict_json(wrong)
+
+
+def strict_json(payload: bytes) -> object:
+    """Decode as RFC 8259 says: Python's own takes NaN and guesses UTF-16."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    return json.loads(payload.decode("utf-8"), parse_constant=refuse)
+
+
+def test_every_way_of_mangling_happens_and_hangs_on_seed_device_and_time_alone() -> None:
+    values = {"pm25": 12.5}
+    texts = [mangled(7, "air-001", 1, START + n * S, values) for n in range(400)]
+
+    assert texts == [mangled(7, "air-001", 1, START + n * S, values) for n in range(400)]
+    assert texts != [mangled(8, "air-001", 1, START + n * S, values) for n in range(400)]
+    assert sum(text == b"" for text in texts) in range(15, 80)
+    assert sum(text.startswith(b"<html>") for text in texts) in range(15, 80)
+    assert sum(b"\0\0\0" in text for text in texts) in range(15, 80)
+
+
+def test_firmware_keeps_its_form_and_all_forms_occur() -> None:
+    told = {seed: [firmware(seed, "a", START)(value) for value in (21.5, 22.0)] for seed in range(60)}
+
+    assert sorted(map(repr, {json.dumps(each) for each in told.values()})) == sorted(
+        map(repr, {json.dumps([form(21.5), form(22.0)]) for form in FORMS.values()})
+    )
+    assert [form(21.5) for form in FORMS.values()] == ["21.5", "21,5", {"value": 21.5}, True]
+
+
+def test_a_clock_jumps_back_too() -> None:
+    at = START + np.arange(10, dtype=np.int64) * 60 * S
+    fault = Fault(FaultKind.CLOCK_JUMP, "a", ALL, int(at[3]), int(at[6]), -90.5)
+
+    ahead = (FaultPlan([fault]).clock("a", at) - at) / S
+
+    assert ahead.tolist() == [0, 0, 0, -90.5, -90.5, -90.5, 0, 0, 0, 0]
+
+
+def test_no_two_kinds_of_noise_are_the_same() -> None:
+    at = START + np.arange(50, dtype=np.int64) * 60 * S
+    seen = set()
+    for device, metric in product(("air-001", "air-002"), ("pm25", "no2")):
+        fault = Fault(FaultKind.NOISE_BURST, device, metric, START, START + 3600 * S, 5.0)
+        clean = WORLD.values(device, at)
+        seen.add((FaultPlan([fault]).apply(WORLD, device, at, clean)[metric] - clean[metric]).round(3).tobytes())
+
+    assert len(seen) == 4
