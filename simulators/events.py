@@ -2,7 +2,8 @@
 
 An event changes what is *true*, through the causes that the world is made of; a sensor fault (`simulators.faults`)
 changes what one device says. They are labelled apart. An event is over when its traces are: outside [start, end) the
-truth of every series is, bit for bit, what it would have been without it.
+truth of every series is, bit for bit, what it would have been without it. The one exception is `energy`, a counter
+that starts at local midnight: until then it keeps what was not drawn during the event.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class EventFacts:
         most: the largest size that the physics here was made for; sizes are above 0.
         ramp_seconds: how long it takes to come and to go, inside its interval (a third of the interval at most).
         metrics: every metric whose truth it touches, on whichever kinds of devices measure it.
+        plain: those of them where an event of usual size is several times the noise.
     """
 
     text: str
@@ -62,6 +64,7 @@ class EventFacts:
     most: float
     ramp_seconds: int
     metrics: tuple[str, ...]
+    plain: tuple[str, ...]
 
 
 _TRAFFIC = ("flow", "speed", "occupancy", "noise", "pm25", "pm10", "no2", "o3", "co")
@@ -76,6 +79,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         4.0,
         2 * 3600,
         ("pm25", "pm10", "no2", "o3", "so2", "co", *_FENCE, "wind_speed"),
+        ("pm25", "pm10", "no2", "so2", "co", *_FENCE, "wind_speed"),
     ),
     EventKind.FLOOD: EventFacts(
         "heavy rain, streets under water",
@@ -84,6 +88,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         120.0,
         2400,
         (*_TRAFFIC, "rain", "humidity", "soil_moisture", "water_flow", "water_pressure", "occupied"),
+        ("rain", "humidity", "flow", "speed", "soil_moisture", "occupied"),
     ),
     EventKind.OUTAGE: EventFacts(
         "substations fail: no power, no lamps, no signals at crossings, weak water pumps",
@@ -92,6 +97,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         1.0,
         300,
         (*_TRAFFIC, *_DEMAND, "lamp", "dimming"),
+        ("power", "voltage", "lamp", "dimming", "speed", "occupancy", "water_pressure", "water_flow", "water_use"),
     ),
     EventKind.MATCH: EventFacts(
         "a match or concert: they come, park, cheer and go home",
@@ -100,6 +106,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         60.0,
         3600,
         (*_TRAFFIC, "occupied"),
+        ("flow", "speed", "occupancy", "noise", "occupied"),
     ),
     EventKind.LEAK: EventFacts(
         "gas escapes at a plant; the wind carries it over its district",
@@ -108,6 +115,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         4000.0,
         900,
         (*_FENCE, "so2", "pm25", "pm10"),
+        (*_FENCE, "so2", "pm25"),
     ),
     EventKind.BURST: EventFacts(
         "a water main breaks",
@@ -115,6 +123,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         25.0,
         200.0,
         600,
+        ("water_flow", "water_pressure", "water_use"),
         ("water_flow", "water_pressure", "water_use"),
     ),
     EventKind.HOLIDAY: EventFacts(
@@ -124,6 +133,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         1.0,
         3600,
         (*_TRAFFIC, *_DEMAND, "occupied"),
+        ("flow", "power", "water_use", "occupied"),
     ),
     EventKind.HEAT_WAVE: EventFacts(
         "hot days in a row: fans, thirst, ozone",
@@ -135,6 +145,7 @@ EVENTS: dict[EventKind, EventFacts] = {
             *("temperature", "humidity", "o3", "soil_temperature", "soil_moisture", "bed_occupancy"),
             *_DEMAND,
         ),
+        ("temperature", "soil_temperature", "o3", "water_use"),
     ),
     EventKind.DUST_STORM: EventFacts(
         "wind brings the desert",
@@ -143,6 +154,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         1500.0,
         2700,
         (*_TRAFFIC, "wind_speed"),
+        ("pm25", "pm10", "wind_speed"),
     ),
     EventKind.ROAD_CLOSURE: EventFacts(
         "a third of the roads is closed and the others take their traffic",
@@ -151,6 +163,7 @@ EVENTS: dict[EventKind, EventFacts] = {
         1.0,
         900,
         _TRAFFIC,
+        ("flow", "speed", "occupancy", "noise", "no2"),
     ),
 }
 

@@ -61,7 +61,7 @@ class Place:
 
     def traffic(self) -> Column:
         """Return how full the street beside the device is, about 0-1."""
-        level = self.local.activity * (1 + 0.05 * self.course("street", 3.0))
+        level = self.local.activity * (1 + 0.06 * self.course("street", 3.0))
         closure = self.local.event(EventKind.ROAD_CLOSURE)
         if closure is None:
             return level

@@ -36,7 +36,7 @@ def noise(place: Place) -> dict[str, Column]:
     sound = 0.05 + place.traffic() * place.trait("street", 0.6, 1.4)
     if (crowd := place.local.event(EventKind.MATCH)) is not None:
         sound = sound + 0.05 * crowd
-    return {"noise": place.trait("base", 61, 68) + 10 * log10(sound) + 0.6 * place.course("hum", 4.0)}
+    return {"noise": place.trait("base", 61, 68) + 10 * log10(sound) + 0.45 * place.course("hum", 4.0)}
 
 
 def parking(place: Place) -> dict[str, Column]:
