@@ -30,8 +30,9 @@ __all__ = [
 _LONGEST_HOURS = 24 * 366
 _S = 1_000_000_000
 _UNITS = (86_400 * _S, 3600 * _S, 60 * _S, _S)  # of the groups of
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 _AT = re.compile(r"(.*) - at `\$(?:\.(\w+)(?:\[(\d+)\](?:\.(\w+))?)?)?.*`", re.DOTALL)
+_WORDS = {" | null": "", "`": "", "float": "number", "int": "whole number", "str": "text", "array": "list"}
 _TIMES = frozenset({"at", "for", "every", "spread"})
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -194,14 +195,18 @@ def _bad_syntax(file: str, text: str, error: tomllib.TOMLDecodeError) -> Setting
 
 
 def _bad_type(source: Source, error: msgspec.ValidationError) -> SettingsError:
-    """Return the error with the line of the key that msgspec names as `$.fault[2].size`."""
+    """Return the error with the line of the key that msgspec names as `$.fault[2].size`, in TOML's words."""
     match = _AT.fullmatch(str(error))
     what, table, index, key = match.groups() if match else (str(error), None, None, None)
     if index is None:  # a key of the file itself
         table, key = "", table
-    name = f"{key}: " if key else ""
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
+    if missing:
+        return source.wrong(f"{missing[1]!r} is missing", table or "", int(index or 0))
+    for word, text in _WORDS.items():
+        what = what.replace(word, text)
     hint = ", like '6h'" if key in _TIMES else ""
-    return source.wrong(f"{name}{what[:1].lower()}{what[1:]}{hint}", table or "", int(index or 0), key or "")
+    return source.wrong(f"{key}: {what[:1].lower()}{what[1:]}{hint}", table or "", int(index or 0), key or "")
 
 
 def _check_keys(source: Source, tree: dict[str, Any]) -> None:
