@@ -289,6 +289,8 @@ class _Recorder:
         refused = [name for name, reason in zip(self._filters, reasons, strict=False) if reason.is_failure]
         if refused:
             self._refusal = f"the subscription to {', '.join(map(repr, refused))}"
+            if len(refused) < len(self._filters):  # nats-server grants 65,535 messages on their way to one client
+                self._refusal += "; not the others: there may be too many for one client, record them one by one"
         self._ready = True
 
     def _message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
