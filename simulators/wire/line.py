@@ -2,7 +2,8 @@
 
 A report is one line: the device's kind is the measurement, device and district are tags, the metrics are fields, the
 time is in nanoseconds. Numbers are always floats, so that no field becomes an integer by its first value. Texts are
-strings, switches are booleans: a server that knows the field as a float refuses them, as it would for a real device.
+strings (control characters become spaces), switches are booleans: a server that knows the field as a float refuses
+them, as it would for a real device.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["speak", "topic"]
 
-_ENDS = re.compile(r"[\r\n]")
-_NOT_KEY = re.compile(r"[\r\n\\]")  # a backslash at a key's end would escape what follows
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_KEY = re.compile(r"[\x00-\x1f\x7f\\]")  # a backslash at a key's end would escape what follows
 _KEY = re.compile(r"([,= ])")
 
 
@@ -55,7 +56,7 @@ def _field(value: Scalar) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            text = _ENDS.sub(" ", value).replace("\\", "\\\\").replace('"', '\\"')
+            text = _CONTROL.sub(" ", value).replace("\\", "\\\\").replace('"', '\\"')
             return f'"{text}"'
         case _:
             return repr(value)

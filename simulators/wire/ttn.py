@@ -104,7 +104,8 @@ class _TheThingsStack:
         return card
 
     def _new_card(self, device: Device) -> _Card:
-        application = slug(f"city-{device.kind}")
+        kind = device.kind.replace("_", "-")
+        application = slug(f"city-{kind}")
         ids = {
             "device_id": slug(device.id),
             "application_ids": {"application_id": application},
@@ -114,7 +115,7 @@ class _TheThingsStack:
         }
         facts: dict[str, dict[str, Any]] = {
             "version_ids": {
-                "brand_id": "urbanpulse", "model_id": slug(device.kind), "hardware_version": "1.0",
+                "brand_id": "urbanpulse", "model_id": slug(kind), "hardware_version": "1.0",
                 "firmware_version": "1.0", "band_id": "EU_863_870",
             },
             "network_ids": {"net_id": "000013", "tenant_id": TENANT, "cluster_id": "eu1"},

@@ -1,8 +1,8 @@
 """This module speaks Ultralight 2.0 on `/ul/<api key>/<device>/attrs`; the leading slash is part of the topic.
 
 A report is a group `<time>|<metric>|<value>|…`, several are joined by `#`. An api key belongs to a service group:
-here one for each kind of device. Ultralight has no escapes, so `|`, `#` and line ends within a text become `_`; an
-empty text is said as `""`.
+here one for each kind of device. Ultralight has no escapes, so `|`, `#` and control characters within a text become
+`_`; an empty text is said as `""`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["api_key", "speak"]
 
-_RESERVED = re.compile(r"[|#\r\n]")
+_RESERVED = re.compile(r"[|#\x00-\x1f\x7f]")
 
 
 def speak(devices: Sequence[Device], seed: int) -> WireFormat:

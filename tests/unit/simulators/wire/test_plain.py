@@ -115,7 +115,9 @@ def test_line_protocol_is_a_line_for_each_report_with_floats_and_nanoseconds() -
     )
 
 
-@pytest.mark.parametrize("text", ['say "12.5"', "back\\slash", "comma, space = equals", "", "µg"])
+@pytest.mark.parametrize(
+    "text", ['say "12.5"', "back\\slash", "comma, space = equals", "", "µg", "ends in a backslash\\"]
+)
 def test_line_protocol_escapes_texts(text: str) -> None:
     wire = wire_format("line", (AIR,), 7)
 
