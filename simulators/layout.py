@@ -93,15 +93,17 @@ _AT_SITES = {
     "beds": "hospital",
     "water": "reservoir",
 }
-_SITES: dict[str, tuple[tuple[str, float], ...]] = {
-    # kind: district and how far out of the district's middle, -1 (towards the centre) to 1 (to the edge)
-    "hospital": (("merkez", 0.0), ("altyn-yol", -0.2), ("derya", -0.2), ("gala", -0.2), ("bagly", -0.2)),
-    "reservoir": (("merkez", 0.3), ("altyn-yol", 0.5), ("derya", 0.3), ("gala", 0.5), ("bagly", 0.3)),
-    "plant": (("gala", 0.6), ("bagly", 0.6)),
-    "farm": (("altyn-yol", 0.7), ("derya", 0.6), ("gala", 0.75), ("bagly", 0.7)),
-    "depot": (("gala", 0.2), ("derya", 0.1)),
-    "stadium": (("merkez", -0.3), ("altyn-yol", 0.2)),
+_SITES: dict[str, tuple[str, ...]] = {
+    "farm": ("altyn-yol", "derya", "gala", "bagly"),
+    "plant": ("gala", "bagly"),
+    "stadium": ("merkez", "altyn-yol"),
+    "reservoir": ("merkez", "altyn-yol", "derya", "gala", "bagly"),
+    "hospital": ("merkez", "altyn-yol", "derya", "gala", "bagly"),
+    "depot": ("gala", "derya"),
 }
+"""Kind of site and the districts that have one."""
+
+_OUTWARD = {"farm": 0.5, "plant": 0.5}  # how much a km away from the centre is worth to them
 _SITE_TITLES = {
     "hospital": "Hospital",
     "reservoir": "Reservoir",
@@ -196,13 +198,15 @@ def counts(devices: int) -> dict[str, int]:
 
 def _sites(streets: Sequence[Road], rng: random.Random) -> Iterator[Site]:
     rings = {code: (name, ring) for code, name, ring in DISTRICTS}
+    taken: list[Spot] = []
     for kind, places in _SITES.items():
-        for n, (code, out) in enumerate(places):
+        for n, code in enumerate(places):
             name, ring = rings[code]
-            x, y = _towards(ring, out, rng)
+            size = _OUTLINE_KM.get(kind, 0.0)
+            x, y = spot = _site(ring, taken, size, _OUTWARD.get(kind, 0.0), rng)
+            taken.append(spot)
             lon, lat = degrees(x, y)
-            size = _OUTLINE_KM.get(kind)
-            outline = tuple(degrees(*spot) for spot in _block(x, y, size)) if size else ()
+            outline = tuple(degrees(*corner) for corner in _block(x, y, size)) if size else ()
             yield Site(f"{kind}-{n + 1}", kind, f"{_SITE_TITLES[kind]} {name}", code, lon, lat, outline)
     for n, (x, y, names) in enumerate(corners(streets)):
         around = [code for code, (_, ring) in rings.items() if contains(ring, x, y)]
@@ -211,21 +215,17 @@ def _sites(streets: Sequence[Road], rng: random.Random) -> Iterator[Site]:
             yield Site(f"corner-{n + 1}", "corner", " / ".join(names), around[0], lon, lat)
 
 
-def _towards(ring: tuple[Spot, ...], out: float, rng: random.Random) -> Spot:
-    """Return a place in *ring* that lies *out* of its middle: away from the city's centre if above 0."""
-    x = sum(x for x, _ in ring) / len(ring)
-    y = sum(y for _, y in ring) / len(ring)
-    far = math.hypot(x, y) or 1.0
-    reach = 0.0
-    while reach < abs(out) and contains(ring, *_shifted(x, y, far, math.copysign(reach + 0.7, out))):
-        reach += 0.1
-    sx, sy = _shifted(x, y, far, math.copysign(reach, out))
-    spot = sx + rng.uniform(-0.2, 0.2), sy + rng.uniform(-0.2, 0.2)
-    return spot if contains(ring, *spot) else (x, y)
-
-
-def _shifted(x: float, y: float, far: float, reach: float) -> Spot:
-    return x + 2 * reach * x / far, y + 2 * reach * y / far
+def _site(ring: tuple[Spot, ...], taken: Sequence[Spot], size: float, outward: float, rng: random.Random) -> Spot:
+    """Return a place in *ring* with room for *size* km, away from the sites that are there."""
+    best, most = ring[0], -math.inf
+    for _ in range(40):
+        x, y = _anywhere(ring, rng)
+        if all(contains(ring, *corner) for corner in _block(x, y, size + 0.3)):
+            free = min((math.dist((x, y), other) for other in taken), default=9.0)
+            worth = min(free, 1.2) + outward * math.hypot(x, y)
+            if worth > most:
+                best, most = (x, y), worth
+    return best
 
 
 def _block(x: float, y: float, size: float) -> tuple[Spot, ...]:

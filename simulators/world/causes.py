@@ -162,7 +162,7 @@ def _front(seed: int, day: int) -> tuple[Column, Column]:
 def rain_of(shower: Column, summer: Column) -> Column:
     """Return mm/h where *shower* is above 0; summers are dry."""
     fall = np.maximum(shower, 0.0)
-    return (2.6 * fall * fall + 0.6 * fall) * (0.55 - 0.45 * summer)
+    return (1.5 * fall * fall + 0.4 * fall) * (0.55 - 0.45 * summer)
 
 
 @lru_cache(maxsize=1024)

@@ -69,7 +69,9 @@ def soil(place: Place) -> dict[str, Column]:
     gain = place.trait("gain", 8, 13) * _strength(local, rounds, 0) * (sunk * sunk * (3 - 2 * sunk)) * _left(age)
     for ago in range(1, _ROUNDS + 1):
         gain = gain + place.trait("gain", 8, 13) * _strength(local, rounds, ago) * _left(age + ago * _ROUND_DAYS)
-    moisture = place.trait("dry", 11, 15) - 2.0 * c.summer + gain + 0.45 * c.wet - 0.25 * c.sun * (1.2 + c.summer)
+    dry = place.trait("dry", 11, 15) - 2.0 * c.summer - 0.25 * c.sun * (1.2 + c.summer)
+    room, put = 46.0 - dry, 1.3 * gain + 0.45 * c.wet
+    moisture = dry + room * put / (room + put)  # the wetter, the less it takes
     moisture = moisture + 0.25 * place.course("field", 12.0)
     day = 2.6 * np.cos((HOURS - 18.5) / 24 * 2 * np.pi)
     temperature = 16.5 + 12.0 * c.summer + day - 0.8 * c.front + place.trait("depth", -0.7, 0.7)
