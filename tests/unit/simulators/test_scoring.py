@@ -312,6 +312,27 @@ def test_silence_tells_of_a_dropout_before_it_tells_of_a_fault_of_one_metric() -
     assert alone.detected == 1
 
 
+@pytest.mark.parametrize(
+    ("metric", "code", "detected"),
+    [
+        pytest.param("no2", "gap", 1, id="silence of another metric"),
+        pytest.param("", "offline", 1, id="the device as a whole"),
+        pytest.param("no2", "novelty.jump", 0, id="another metric"),
+    ],
+)
+def test_a_fault_of_one_metric_may_show_as_silence_or_on_the_device(metric: str, code: str, detected: int) -> None:
+    spike = fault("spike", "air-1", "pm25", 60, 70)
+
+    assert detected == score([spike], [alert("a", 61, "air-1", metric, code)], DAY).detected
+
+
+@pytest.mark.parametrize(("minute", "late"), [(69, 0), (70, 1), (71, 1)])
+def test_what_is_found_only_when_it_is_over_is_told_apart(minute: float, late: int) -> None:
+    spike = fault("spike", "air-1", "pm25", 60, 70)
+
+    assert late == kind(score([spike], [alert("a", minute, "air-1", "pm25")], DAY), "spike").after_end
+
+
 def test_alerts_of_labels_that_began_before_the_span_are_neither_found_nor_false() -> None:
     terms = replace(DAY, start=_at(65))
     found = score([fault("spike", "air-1", "pm25", 60, 70)], [alert("a", 66, "air-1", "pm25")], terms)
