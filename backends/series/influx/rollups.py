@@ -48,11 +48,13 @@ class Rollup:
             Unavailable: the server is away.
         """
         settings = self._server.settings
-        limit = settings.rollups_at_once if through is None else 1 << 62
+        delay = int(settings.rollup_delay_seconds * 1e9)
         for width in ROLLUPS:
-            over = now_ns - int(settings.rollup_delay_seconds * 1e9) - width + 1
-            before = over if through is None else through
-            for due in self._state.due(width, before, limit):
+            if through is None:
+                before, limit, age = now_ns - delay - width + 1, settings.rollups_at_once, delay
+            else:
+                before, limit, age = through, 1 << 62, 0
+            for due in self._state.due(width, before, limit, now_ns=now_ns, age_ns=age):
                 self._sum_up(due)
 
     def _sum_up(self, due: Due) -> None:

@@ -35,7 +35,7 @@ class InfluxSettings(BaseModel):
         300, ge=0, description="longest wait that a server may ask for (Retry-After) and get"
     )
     rollup_delay_seconds: float = Field(
-        60, ge=0, description="how long after its end an hour or a day is first summed up"
+        120, ge=0, description="wait after the end of an hour or day, or after a late reading, before it is summed up"
     )
     rollups_at_once: int = Field(
         200, ge=1, description="hours and days (per district) summed up in one round of upkeep"

@@ -6,7 +6,8 @@ identifies a point by measurement, tags and time. So nothing is lost and nothing
 the address and the database, so that another server starts from nothing.
 
     position  how far each source was written
-    due       hours and days (of a district) whose rollup is not up to date; `n` counts what made it so
+    due       hours and days (of a district) whose rollup is not up to date; `n` counts what made it so, `at` is when
+              upkeep first saw it
     floor     the time below which nothing is kept any more
 """
 
@@ -32,7 +33,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS position (
   target TEXT, source TEXT, position INTEGER NOT NULL, PRIMARY KEY (target, source)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS due (
-  target TEXT, width INTEGER, start INTEGER, district TEXT, n INTEGER NOT NULL DEFAULT 1,
+  target TEXT, width INTEGER, start INTEGER, district TEXT, n INTEGER NOT NULL DEFAULT 1, at INTEGER,
   PRIMARY KEY (target, width, start, district)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floor (target TEXT PRIMARY KEY, ns INTEGER NOT NULL) WITHOUT ROWID;
 """
@@ -91,13 +92,17 @@ class InfluxState:
             [(self._target, *item) for item in due],
         )
 
-    def due(self, width: int, before: int, limit: int) -> list[Due]:
-        """Return at most *limit* buckets of *width* that begin before *before*, oldest first."""
-        with self._lock, guard():
+    def due(self, width: int, before: int, limit: int, *, now_ns: int, age_ns: int) -> list[Due]:
+        """Return at most *limit* buckets of *width* that begin before *before*, oldest first.
+
+        Upkeep must have known of them for *age_ns*: late readings come in bursts, and one summing up serves a burst.
+        """
+        with self._lock, guard(), transaction(self._db):
+            self._db.execute("UPDATE due SET at = ? WHERE target = ? AND at IS NULL", (now_ns, self._target))
             rows = self._db.execute(
-                "SELECT width, start, district, n FROM due WHERE target = ? AND width = ? AND start < ?"
+                "SELECT width, start, district, n FROM due WHERE target = ? AND width = ? AND start < ? AND at <= ?"
                 " ORDER BY start, district LIMIT ?",
-                (self._target, width, before, limit),
+                (self._target, width, before, now_ns - age_ns, limit),
             ).fetchall()
         return [Due(*row) for row in rows]
 
