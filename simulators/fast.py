@@ -1,10 +1,10 @@
 """This module is the fast way through a run: what a city's devices read and send, as columns and at once.
 
-    plain device    nothing but values goes wrong with it: `World.values` and `FaultPlan.apply` over many slots at once
-    other device    its emissions, one by one: what is late, twice, told with a wrong time or mangled
+    as a rule    nothing but values goes wrong: `World.values` and `FaultPlan.apply` over many slots at once
+    otherwise    for as long as something is sent late, twice, mangled or with a wrong time: its emissions, one by one
 
-A plain device's columns are those that its emissions would give. Nothing hangs on the cuts: a run in parts, by device
-or by time, gives the rows of the whole run. The module writes nothing; `simulators.fast_files` does.
+The columns are those that the emissions of all slots would give. Nothing hangs on the cuts: a run in parts gives the
+rows of the whole run. The module writes nothing; `simulators.fast_files` does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from core.errors import SettingsError
 from simulators.capture import Capture
+from simulators.faults import Layer
 from simulators.reports import Grid, emissions, overtime
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "FastRun", "part_of"]
 
-_SLOTS = 65_536  # of a plain device at once: half a MB a column
-_SENT_SLOTS = 8192  # of another device: an object a value
-_EMISSIONS = 256  # slots that one call asks the emissions of
+_SLOTS = 65_536  # at once: half a MB a column
+_SENT_SLOTS = 8192  # at once on the way through emissions: an object a value
+_EMISSIONS = 256  # slots that one call asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +89,20 @@ class FastRun:
         return sum(len(self.grid(device)[1]) for device in devices)
 
     def columns(self, device: str) -> Iterator[Columns]:
-        """Yield the readings of *device*: a span of slots after the other, in each the metrics by name.
+        """Yield the readings of *device*, by metric and measured time; a long run in spans of 65,536 slots.
 
         What is no reading (mangled bytes, a number that is none) is left out.
         """
         grid, run = self.grid(device)
-        if self.plan.is_plain(device):
-            for first in range(run.start, run.stop, _SLOTS):
-                yield from self._plain(grid, first, min(_SLOTS, run.stop - first))
-            return
-        last = run.stop + overtime(self.plan, grid, run)
-        for first in range(run.start, last, _SENT_SLOTS):
-            yield from self._sent(grid, run, first, min(_SENT_SLOTS, last - first))
+        stretches = self._stretches(grid, run)
+        for begin in range(run.start, stretches[-1][0].stop, _SLOTS):
+            found: dict[str, list[Columns]] = {}
+            for stretch, is_wrong in stretches:
+                slots = range(max(stretch.start, begin), min(stretch.stop, begin + _SLOTS))
+                for columns in self._sent(grid, run, slots) if is_wrong else self._plain(grid, slots):
+                    found.setdefault(columns.metric, []).append(columns)
+            for metric in sorted(found):
+                yield _joined(found[metric])
 
     def captures(self, devices: Sequence[str], wire: WireFormat) -> Iterator[Capture]:
         """Yield every message of *devices*, in order of the time at which it leaves.
@@ -112,29 +115,45 @@ class FastRun:
         ):
             yield message[2]
 
-    def _plain(self, grid: Grid, first: int, count: int) -> Iterator[Columns]:
-        at = grid.times(first, count)
+    def _stretches(self, grid: Grid, run: range) -> list[tuple[range, bool]]:
+        """Return the slots in order, and whether the device may send something else in them than what it measures."""
+        wrong = []
+        for fault in self.plan.of(grid.device):
+            hit = range(max(grid.first_after(fault.start), run.start), min(grid.first_after(fault.end), run.stop))
+            if fault.layer is not Layer.VALUES and hit:
+                late = overtime(self.plan, grid, range(run.start, hit.stop))
+                wrong.append(range(hit.start, hit.stop + late))
+        stretches, at = [], run.start
+        for hit in sorted(wrong, key=lambda each: each.start):
+            stretches += [(range(at, hit.start), False), (range(max(at, hit.start), hit.stop), True)]
+            at = max(at, hit.stop)
+        return [*stretches, (range(at, max(at, run.stop)), False)]
+
+    def _plain(self, grid: Grid, slots: range) -> Iterator[Columns]:
+        if not slots:
+            return
+        at = grid.times(slots.start, len(slots))
         read = self.plan.apply(self.world, grid.device, at, self.world.values(grid.device, at))
-        for metric in sorted(read):
-            value = read[metric]
+        for metric, value in read.items():
             told = np.isfinite(value)
             if told.all():
                 yield Columns(grid.device, metric, at, at, value)
             elif told.any():
                 yield Columns(grid.device, metric, at[told], at[told], value[told])
 
-    def _sent(self, grid: Grid, run: range, first: int, count: int) -> Iterator[Columns]:
-        rows: dict[str, list[tuple[int, int, float]]] = {}
-        for emission in self._emissions(grid, run, first, count):
-            for report in emission.reports if emission.raw is None else ():
-                for metric, value in report.values.items():
-                    if type(value) in {float, int}:  # and neither text nor bool, as new firmware may have it
-                        rows.setdefault(metric, []).append((report.at, emission.due, float(value)))  # type: ignore[arg-type]
-        for metric in sorted(rows):
-            measured, received, value = zip(*sorted(rows[metric]), strict=True)
-            yield Columns(
-                grid.device, metric, np.array(measured, np.int64), np.array(received, np.int64), np.array(value)
-            )
+    def _sent(self, grid: Grid, run: range, slots: range) -> Iterator[Columns]:
+        for first in range(slots.start, slots.stop, _SENT_SLOTS):
+            rows: dict[str, list[tuple[int, int, float]]] = {}
+            for emission in self._emissions(grid, run, first, min(_SENT_SLOTS, slots.stop - first)):
+                for report in emission.reports if emission.raw is None else ():
+                    for metric, value in report.values.items():
+                        if type(value) in {float, int}:  # and neither text nor bool, as new firmware may have it
+                            rows.setdefault(metric, []).append((report.at, emission.due, float(value)))  # type: ignore[arg-type]
+            for metric, told in rows.items():
+                measured, received, value = zip(*told, strict=True)
+                yield Columns(
+                    grid.device, metric, np.array(measured, np.int64), np.array(received, np.int64), np.array(value)
+                )
 
     def _emissions(self, grid: Grid, run: range, first: int, count: int) -> Iterator[Emission]:
         offset = -run.start  # a run's first report has the number 0
@@ -154,6 +173,16 @@ class FastRun:
         last = max(last, self.end)
         for message in wire.farewell(device, last):
             yield last, number, Capture(last, message.topic, message.payload, message.qos, message.retain)
+
+
+def _joined(pieces: list[Columns]) -> Columns:
+    if len(pieces) == 1 and pieces[0].measured is pieces[0].received:  # plain all the way: in order already
+        return pieces[0]
+    measured = np.concatenate([piece.measured for piece in pieces])
+    received = np.concatenate([piece.received for piece in pieces])
+    value = np.concatenate([piece.value for piece in pieces])
+    order = np.lexsort((received, measured))
+    return Columns(pieces[0].device, pieces[0].metric, measured[order], received[order], value[order])
 
 
 def part_of(devices: Sequence[str], part: tuple[int, int]) -> Sequence[str]:

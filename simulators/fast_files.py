@@ -3,7 +3,7 @@
     run-1of1.json                      what was asked for, whether it is complete, and how much came of it
     labels.jsonl                       faults and events of the whole run: the truth to score by
     city.geojson                       the map
-    readings/part-1of1-00000.parquet   device, metric, measured, received, value
+    readings/part-1of1-00000.parquet   device, metric, measured, received, value, in this order
     messages-1of1.jsonl                instead of readings: the encoded messages, to be replayed
 
 Several parts of one run may share a folder, at the same time too. Every file is written under another name and renamed

@@ -126,6 +126,25 @@ def test_what_goes_wrong_with_sending_is_in_the_readings(kind: FaultKind, size: 
     assert sorted(wrong) != sorted(row for columns in run().columns(AIR) for row in rows(columns))
 
 
+def test_nothing_hangs_on_the_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = [START + hour * HOUR for hour in range(24)]
+    of = run(
+        Fault(FaultKind.MESSAGE_FLOOD, AIR, "*", hours[2], hours[4], 3.0),
+        Fault(FaultKind.LATE_BACKLOG, AIR, "*", hours[4], hours[10]),
+        Fault(FaultKind.REORDERING, AIR, "*", hours[10], hours[11]),
+        Fault(FaultKind.DROPOUT, AIR, "*", hours[12], hours[13]),
+        Fault(FaultKind.CLOCK_JUMP, AIR, "*", hours[22], hours[23] + HOUR, -7200.0),
+    )
+    whole = [row for columns in of.columns(AIR) for row in rows(columns)]
+
+    for slots, sent in ((1, 1), (7, 3), (100, 11)):
+        monkeypatch.setattr("simulators.fast._SLOTS", slots)
+        monkeypatch.setattr("simulators.fast._SENT_SLOTS", sent)
+        monkeypatch.setattr("simulators.fast._EMISSIONS", max(1, sent - 1))
+        assert sorted(row for columns in of.columns(AIR) for row in rows(columns)) == whole, slots
+    assert whole == sorted(said(of, AIR))
+
+
 def test_a_backlog_that_outlasts_the_run_is_written_too() -> None:
     of = FastRun(WORLD, FaultPlan([fault(FaultKind.LATE_BACKLOG, AIR)]), START, START + 5 * HOUR, 300.0)
 
@@ -136,7 +155,7 @@ def test_a_backlog_that_outlasts_the_run_is_written_too() -> None:
 
 
 def test_files_hold_the_readings_in_order(tmp_path: Path) -> None:
-    of = run(*VALUE_FAULTS, fault(FaultKind.LATE_BACKLOG, "waste-001"))
+    of = run(*VALUE_FAULTS[1:], fault(FaultKind.LATE_BACKLOG, AIR), fault(FaultKind.REORDERING, "weather-002"))
 
     count = write(tmp_path / "out", of)
 
