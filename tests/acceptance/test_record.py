@@ -43,7 +43,7 @@ class Recording:
         def work() -> None:
             with CaptureWriter(out, started=0) as writer:
                 self._figures = record(
-                    settings, writer, filters=["devices/#", "application/#"], clock=SystemClock(), stop=self._stop,
+                    settings, writer, filters=["#"], clock=SystemClock(), stop=self._stop,
                     tell=self.told.append, **limits,
                 )  # fmt: skip
 
