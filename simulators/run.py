@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["ScenarioRun", "Script", "Summary", "run_scenario"]
 
 _S = 1_000_000_000
-_STRETCH = 32  # slots computed at once: one numpy call costs the same for 1 and for 32, and a report takes about 1 KB
+_AHEAD = 60_000  # reports computed before they are due, all devices: about 1 KB each
+_STRETCH = (16, 256)  # slots computed at once, at least and at most: one numpy call costs the same for 1 and for 16
 _TURN = 32  # emissions handed over before the event loop looks at the sockets again
 _TICK_SECONDS = 0.02  # what is due together goes together
 
@@ -53,6 +54,7 @@ class Summary:
         end: of it, as far as it went.
         finished: whether it went to the end.
         devices: how many there were.
+        connect_seconds: real time until all of them were connected.
         seconds: real time that the run took, from the moment at which all were connected.
         speed: wanted, times real time.
         numbers: what became of the reports.
@@ -67,6 +69,7 @@ class Summary:
     end: int
     finished: bool
     devices: int
+    connect_seconds: float
     seconds: float
     speed: float
     numbers: Numbers
@@ -92,7 +95,9 @@ class Script:
     However the stretches are cut, the emissions are the same (`simulators.reports.emissions`).
     """
 
-    def __init__(self, world: World, scenario: Scenario, device: str, *, jitter: float, pack: int, first: int) -> None:
+    def __init__(
+        self, world: World, scenario: Scenario, device: str, *, jitter: float, pack: int, first: int, stretch: int
+    ) -> None:
         """Prepare the script of *device*; the first stretch has *first* slots, so that devices take turns."""
         grid = self._grid = Grid(scenario.seed, device, scenario.interval_seconds, jitter)
         self._world = world
@@ -101,14 +106,15 @@ class Script:
         self._run = range(grid.first_after(scenario.start), grid.first_after(scenario.end))
         self._next = self._run.start
         self._stop = self._run.stop + overtime(scenario.plan, grid, self._run)
-        self._stretch = first
+        self._count = first
+        self._stretch = stretch
         self._ahead: deque[Emission] = deque()
 
     @property
     def due(self) -> int | None:
         """Return when the device says the next thing, ns UTC of the world's time; None when it has said all."""
         while not self._ahead and self._next < self._stop:
-            count = min(self._stretch, self._stop - self._next)
+            count = min(self._count, self._stop - self._next)
             self._ahead.extend(
                 emissions(
                     self._world,
@@ -122,7 +128,7 @@ class Script:
                 )
             )
             self._next += count
-            self._stretch = max(_STRETCH, self._pack)
+            self._count = self._stretch
         return self._ahead[0].due if self._ahead else None
 
     def say(self) -> Emission:
@@ -168,6 +174,7 @@ class ScenarioRun:
         self._on_label = on_label
         self._said = scenario.start  # the world's time up to which all is said
         self.phase = "connect"
+        self._connect_seconds = 0.0
         self.pace = Pace(scenario.start, speed, clock)
         names = [device.id for device in devices]
         self.fleet = Fleet(
@@ -224,6 +231,7 @@ class ScenarioRun:
             end=min(self._said, self._scenario.end),
             finished=self.phase == "finished",
             devices=len(self.fleet.devices),
+            connect_seconds=self._connect_seconds,
             seconds=self.pace.elapsed(),
             speed=self._speed,
             numbers=self.fleet.numbers,
@@ -238,8 +246,10 @@ class ScenarioRun:
         Raises:
             Unavailable: the broker lets a device not in, or is away for longer than `stall_seconds`.
         """
+        began = self._clock.monotonic()
         scripts = await self._prepare()
         await self.fleet.reach(len(self.fleet.devices))
+        self._connect_seconds = self._clock.monotonic() - began
         self.phase = "live"
         self.pace.begin()
         await self._play(scripts)
@@ -253,6 +263,8 @@ class ScenarioRun:
 
     async def _prepare(self) -> dict[str, Script]:
         """Compute the first stretch of every device, while they connect."""
+        least, most = _STRETCH
+        stretch = max(self.pack, least, min(most, _AHEAD // len(self.fleet.devices)))
         scripts = {}
         for n, name in enumerate(self.fleet.devices):
             scripts[name] = Script(
@@ -261,7 +273,8 @@ class ScenarioRun:
                 name,
                 jitter=self._settings.jitter_seconds,
                 pack=self.pack,
-                first=1 + n % max(_STRETCH, self.pack),
+                first=1 + n % stretch,
+                stretch=stretch,
             )
             _ = scripts[name].due
             await self._clock.sleep(0)

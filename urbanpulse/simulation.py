@@ -126,6 +126,7 @@ async def run_scenario_simulation(settings: Settings, options: ScenarioOptions, 
     ours = town.devices[k - 1 :: n]
     if not ours:
         raise SettingsError("--part", f"{k}/{n}: the city has only {len(town.devices)} devices")
+    wire = wire_format(options.wire, ours, simulator.seed)
     _allow_files(len(ours))
     reach = await asyncio.to_thread(_reach, settings, options, town.districts, town.devices)
     labels = _LabelFile(
@@ -138,7 +139,7 @@ async def run_scenario_simulation(settings: Settings, options: ScenarioOptions, 
         World(simulator.seed, town.devices, scenario.events),
         ours,
         speed=options.speed,
-        wire=wire_format(options.wire, ours, simulator.seed),
+        wire=wire,
         persistent=options.wire not in _CLEAN_SESSIONS,
         settings=simulator,
         broker=reach.broker,

@@ -101,7 +101,7 @@ def parse_speed(text: str) -> float:
     speed = float(match[1]) if match else math.nan
     if not 0 < speed <= _FASTEST:
         raise SettingsError(
-            "--speed", f"{text[:40]!r}: a number above 0 and up to {_FASTEST:g} expected, like 600x or 0.5"
+            "--speed", f"{text[:40]!r}: a number above 0 and up to {_FASTEST:.0f} expected, like 600x or 0.5"
         )
     return speed
 

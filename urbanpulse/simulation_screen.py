@@ -233,6 +233,7 @@ def _facts(summary: Summary, labels: Path, note: str) -> dict[str, Any]:
         "lost": summary.lost,
         "reconnects": n.reconnects,
         "refusals": n.refusals,
+        "connect_seconds": round(summary.connect_seconds, 2),
         "seconds": round(summary.seconds, 1),
         "speed": summary.speed,
         "effective_speed": round(summary.effective_speed, 2),

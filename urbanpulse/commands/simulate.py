@@ -68,7 +68,7 @@ def simulate(
     broker: Annotated[
         str | None,
         typer.Option(
-            help="mqtt://[user:password@]host[:port] of another broker, mqtts:// for TLS.", rich_help_panel=_RUN
+            help="mqtt://user:password@host:port of another broker, mqtts:// for TLS.", rich_help_panel=_RUN
         ),
     ] = None,
     credentials: Annotated[

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 class BrokerProcess:
     """A broker that can be stopped and started again on the same port."""
 
-    def __init__(self, kind: str, folder: Path, password_for: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        password_for: dict[str, str] | None = None,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -40,10 +46,11 @@ class BrokerProcess:
             )
         else:
             program = str(Path(sysconfig.get_path("scripts")) / "nats-server")
+            secure = f', tls {{ cert_file: "{tls[0]}", key_file: "{tls[1]}" }}' if tls else ""
             users = "".join(f'{{user: "{u}", password: "{p}"}}\n' for u, p in (password_for or {}).items())
             self._config.write_text(
                 f'server_name: test\nhost: "127.0.0.1"\nport: -1\njetstream {{ store_dir: "{folder}/js" }}\n'
-                f'mqtt {{ host: "127.0.0.1", port: {self.port} }}\n'
+                f'mqtt {{ host: "127.0.0.1", port: {self.port}, max_ack_pending: 20000 {secure} }}\n'
                 + (f"authorization {{ users: [\n{users}] }}\n" if users else "")
             )
         self._command = [program, "-c", str(self._config)]
