@@ -327,5 +327,5 @@ def _matches(span: Span, district: str) -> list[CityEvent]:
             is_season = span.causes.summer[span.days.index(day), 0] > -0.7
             if (day + 3) % 7 == 5 and is_season and luck < 0.4 and is_off(day):
                 begin = (day * 24 - 5) * _HOUR_NS + _HOUR_NS * 35 // 2
-                found.append(CityEvent(EventKind.MATCH, begin, begin + 5 * _HOUR_NS, 5.0 + 20.0 * luck, district))
+                found.append(CityEvent(EventKind.MATCH, begin, begin + 5 * _HOUR_NS, 2.0 + 10.0 * luck, district))
     return found

@@ -164,7 +164,12 @@ class World:
         """Return float64[N] l/s that the water zone of *district* loses at int64[N] *at* (ns UTC).
 
         Its inlets take in what its meters count, and this.
+
+        Raises:
+            NotFound: the world has no such district.
         """
+        if district not in self._standing.districts:
+            raise NotFound(f"district {district!r} is not in this world")
         millis = at // 1_000_000 + UTC_OFFSET_SECONDS * 1000
         lost = np.empty(len(at))
         for where, times in _pieces(millis):

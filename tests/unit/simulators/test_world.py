@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from core.city import Device
 from core.errors import NotFound, SettingsError
 from core.metrics import KINDS, METRICS
-from simulators.layout import DEMO_COUNTS, UTC_OFFSET_SECONDS, contains, demo_city
+from simulators.layout import DEMO_COUNTS, UTC_OFFSET_SECONDS, city, contains, demo_city
 from simulators.world import INSTRUMENTS, World
+from simulators.world.causes import is_off
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +121,38 @@ def test_an_unknown_device_metric_or_kind_is_named() -> None:
 
     with pytest.raises(NotFound, match="'nobody' is not in this world"):
         WORLD.values("nobody", at)
+    with pytest.raises(NotFound, match="district 'nowhere' is not in this world"):
+        WORLD.leakage("nowhere", at)
     with pytest.raises(NotFound, match="'air-001' does not measure 'flow': it has pm25, pm10, no2, o3"):
         WORLD.value("air-001", "flow", at)
     with pytest.raises(SettingsError, match="x-1: kind 'volcano' is not one of air, air_station, beds,"):
         World(1, [Device("x-1", "volcano", "merkez")])
+
+
+def test_no_times_are_no_readings() -> None:
+    none = np.zeros(0, np.int64)
+    device = city(1, 40).devices[-1]
+    world = World(1, city(1, 40).devices)
+
+    assert all(len(column) == 0 for column in world.values(device.id, none).values())
+    assert [len(world.values(d.id, none)) for d in world.devices.values()] == [
+        len(KINDS[d.kind]) for d in world.devices.values()
+    ]
+
+
+def test_a_device_without_a_place_stands_in_the_middle_of_its_district() -> None:
+    at = ns(MONDAY, 300, 12)
+    placed = [device for device in DEVICES if device.district == "gala"]
+    world = World(7, [*placed, Device("air-x", "air", "gala")])
+
+    assert np.isfinite(world.values("air-x", at)["pm25"]).all()
+    assert np.isfinite(World(7, [Device("air-x", "air", "gala")]).values("air-x", at)["pm25"]).all()
+
+
+def test_holidays_are_days_off() -> None:
+    """2026-05-18 and 2027-03-22 are Mondays."""
+    days = {name: (date.fromisoformat(name) - date(1970, 1, 1)).days for name in ("2026-05-18", "2027-03-22")}
+
+    assert all(is_off(day) for day in days.values())
+    assert not any(is_off(day + 7) or is_off(day + 1) for day in days.values())
+    assert is_off((date(2026, 11, 21) - date(1970, 1, 1)).days)  # a Saturday
