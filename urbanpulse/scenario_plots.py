@@ -134,6 +134,7 @@ def _fault(kind: FaultKind, example: _Example, seed: int, start: datetime, axes:
     devices = [device for device in city(seed, _DEVICES).devices if device.kind == example.device]
     world, device = World(seed, devices[:1]), devices[0].id
     began = to_ns(start)
+    scale = _Scale.of(example, began)
     begin = began + int(example.begin * _HOUR)
     metric = example.metric if KINDS[kind].whole is False else ALL
     fault = Fault(kind, device, metric, begin, begin + int(example.length * _HOUR), example.size)
@@ -142,25 +143,25 @@ def _fault(kind: FaultKind, example: _Example, seed: int, start: datetime, axes:
     clean = emissions(world, FaultPlan(), grid, run.start, len(run), run=run)
     plan = FaultPlan([fault])
     sent = emissions(world, plan, grid, run.start, len(run) + overtime(plan, grid, run), run=run)
-    axes.axvspan(_hours(fault.start, began), _hours(fault.end, began), color=_SPAN, lw=0, label="label", alpha=0.6)
+    axes.axvspan(scale(fault.start), scale(fault.end), color=_SPAN, lw=0, label="label", alpha=0.6)
     if example.metric == ALL:
-        _messages(axes, clean, sent, began)
+        _messages(axes, clean, sent, scale)
     else:
-        _readings(axes, example.metric, clean, sent, began)
-    axes.set_xlim(0, example.hours)
-    axes.set_xlabel("hours" if example.metric != ALL else "sent, hours")
+        _readings(axes, example.metric, clean, sent, scale)
+    axes.set_xlim(0, scale(began + int(example.hours * _HOUR)))
+    axes.set_xlabel(scale.name if example.metric != ALL else f"sent, {scale.name}")
 
 
-def _readings(axes: Axes, metric: str, clean: list[Emission], sent: list[Emission], began: int) -> None:
+def _readings(axes: Axes, metric: str, clean: list[Emission], sent: list[Emission], scale: _Scale) -> None:
     """Draw the values of one metric as they were and as they are told; crosses are what no number came of."""
-    at, values = _values(clean, metric, began)
+    at, values = _values(clean, metric, scale)
     true = dict(zip(at, values, strict=True))
     axes.plot(at, values, color=_TRUE, lw=1.2, label="true reading")
     good = [emission for emission in sent if emission.raw is None]
-    axes.plot(*_values(good, metric, began), color=_TOLD, lw=1.2, ls="-", label="as told")
+    axes.plot(*_values(good, metric, scale), color=_TOLD, lw=1.2, ls="-", label="as told")
     bad = [e for e in sent if e.raw is not None or not isinstance(e.reports[0].values.get(metric, 0.0), float)]
     if bad:
-        lost = [_hours(emission.due, began) for emission in bad]
+        lost = [scale(emission.due) for emission in bad]
         axes.plot(lost, [true[at] for at in lost], "x", color=_TOLD, ms=4, label="no number")
         example = bad[0].raw if bad[0].raw is not None else repr(dict(bad[0].reports[0].values)).encode()
         text = example.decode("ascii", "replace")
@@ -169,18 +170,19 @@ def _readings(axes: Axes, metric: str, clean: list[Emission], sent: list[Emissio
     axes.set_ylabel(f"{metric}, {unit}" if unit else metric)
 
 
-def _messages(axes: Axes, clean: list[Emission], sent: list[Emission], began: int) -> None:
+def _messages(axes: Axes, clean: list[Emission], sent: list[Emission], scale: _Scale) -> None:
     """Draw when messages leave against when they were measured, or say so."""
     for emissions_, colour, size, name in ((clean, _TRUE, 6.0, "in good order"), (sent, _TOLD, 3.0, "as sent")):
-        at = [_hours(emission.due, began) for emission in emissions_]
-        measured = [_hours(emission.reports[0].at, began) for emission in emissions_]
+        at = [scale(emission.due) for emission in emissions_]
+        measured = [scale(emission.reports[0].at) for emission in emissions_]
         axes.plot(at, measured, "o", color=colour, ms=size, mew=0, label=name)
-    axes.set_ylabel("measured")
+    axes.set_ylabel(f"measured, {scale.name}")
 
 
 def _event(kind: EventKind, example: _Example, seed: int, start: datetime, axes: Axes) -> None:
     devices = [device for device in city(seed, _DEVICES).devices if device.kind == example.device]
     began = to_ns(start)
+    scale = _Scale.of(example, began)
     begin = began + int(example.begin * _HOUR)
     event = CityEvent(kind, begin, begin + int(example.length * _HOUR), EVENTS[kind].usual)
     at = began + np.arange(0, int(example.hours * _HOUR), int(example.step * 1e9), dtype=np.int64)
@@ -189,7 +191,7 @@ def _event(kind: EventKind, example: _Example, seed: int, start: datetime, axes:
              for device in devices}  # fmt: skip
     most = max(found, key=lambda device: float(np.abs(found[device][1] - found[device][0]).sum()))
     hours = (at - began) / _HOUR
-    axes.axvspan(_hours(event.start, began), _hours(event.end, began), color=_SPAN, lw=0, label="label", alpha=0.6)
+    axes.axvspan(scale(event.start), scale(event.end), color=_SPAN, lw=0, label="label", alpha=0.6)
     axes.plot(hours, found[most][0], color=_TRUE, lw=1.2, label="without it")
     axes.plot(hours, found[most][1], color=_TOLD, lw=1.2, label="with it")
     unit = metric_of(example.metric).unit
@@ -198,9 +200,9 @@ def _event(kind: EventKind, example: _Example, seed: int, start: datetime, axes:
     axes.set_xlim(0, example.hours)
 
 
-def _values(sent: list[Emission], metric: str, began: int) -> tuple[list[float], list[float]]:
+def _values(sent: list[Emission], metric: str, scale: _Scale) -> tuple[list[float], list[float]]:
     """Return hours and values; a gap of more than two slots breaks the line."""
-    at = [_hours(emission.due, began) for emission in sent]
+    at = [scale(emission.due) for emission in sent]
     told = [emission.reports[0].values.get(metric) for emission in sent]
     values = [value if isinstance(value, float) else math.nan for value in told]
     usual = min((b - a for a, b in pairwise(at)), default=0.0)
@@ -210,5 +212,22 @@ def _values(sent: list[Emission], metric: str, began: int) -> tuple[list[float],
     return at, values
 
 
-def _hours(ns: int, began: int) -> float:
-    return (ns - began) / _HOUR
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """The time axis: minutes for pictures of less than an hour, else hours."""
+
+    began: int
+    unit: int
+
+    @classmethod
+    def of(cls, example: _Example, began: int) -> _Scale:
+        """Return the scale of a picture that begins at *began* (ns UTC)."""
+        return cls(began, _HOUR if example.hours >= 1 else _HOUR // 60)
+
+    def __call__(self, ns: int) -> float:
+        return (ns - self.began) / self.unit
+
+    @property
+    def name(self) -> str:
+        """Return what the axis shows."""
+        return "hours" if self.unit == _HOUR else "minutes"

@@ -86,7 +86,7 @@ class Scenario:
     plan: FaultPlan
     outages: tuple[Outage, ...]
     labels: tuple[Label, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
     @property
     def end(self) -> int:
@@ -148,6 +148,7 @@ def load_scenario(
         labels=tuple(
             sorted(labels, key=lambda label: (label.start, label.device or "", label.metric or "", label.what))
         ),
+        notes=tuple(placing.notes),
     )
 
 
