@@ -49,7 +49,9 @@ class Load:
         rate: messages a second over all sockets; 0 is as fast as the broker takes them.
         seconds: how long; 0 for no end.
         messages: how many over all sockets; 0 for no end.
-        window: messages of QoS 1 on their way without an ack, on each socket.
+        window: messages of QoS 1 on their way without an ack, on each socket, at most.
+        ack_seconds: acks that take longer let the window shrink: a broker that must store what it has not yet
+            acknowledged is then loaded to its limit, and not until it gives up.
         batch: messages in one write.
         buffer_bytes: what the transport of one socket may hold; above that the socket waits.
         connect_seconds: how long to wait for TCP, TLS and CONNACK together.
@@ -62,6 +64,7 @@ class Load:
     seconds: float = 10.0
     messages: int = 0
     window: int = 2000
+    ack_seconds: float = 0.25
     batch: int = 500
     buffer_bytes: int = 256 * 1024
     connect_seconds: float = 10.0
@@ -75,6 +78,7 @@ class Load:
             ("seconds", 0, 1e9),
             ("messages", 0, 1e12),
             ("window", 1, 65_535),  # packet ids are 16 bit, and 0 is none
+            ("ack_seconds", 0.001, 1e6),
             ("batch", 1, 65_535),
             ("buffer_bytes", 1, 1 << 30),
             ("connect_seconds", 0.001, 1e6),

@@ -31,6 +31,8 @@ __all__ = ["Latencies", "LoadSocket"]
 _IDS = 65_535
 _PING_SECONDS = 20.0
 _BURSTS = 8  # batches that one socket writes before the others have their turn
+_FIRST_WINDOW = 64
+_LEAST_WINDOW = 8
 _ANSWERS = frozenset(kind << 4 for kind in (Kind.CONNACK, Kind.PUBACK, Kind.PINGRESP))
 _ACK = np.array([Kind.PUBACK << 4, 2], np.uint8)
 
@@ -91,6 +93,8 @@ class LoadSocket(asyncio.Protocol):
         self._heard = 0.0
         self._pings = 0  # without an answer
         self._lap = self._place = self._last_ms = 0
+        self._window: float = min(load.window, _FIRST_WINDOW)
+        self._shrunk_at = -math.inf
         self._sent_at = np.full(_IDS + 1, np.nan)  # by packet id, monotonic seconds; NaN: not on its way
 
     @property
@@ -216,7 +220,7 @@ class LoadSocket(asyncio.Protocol):
         if count <= 0 or not self._load.qos:
             return max(int(count), 0)
         first = self.sent % _IDS + 1
-        count = int(min(count, self._load.window - self.outstanding, _IDS + 1 - first))
+        count = int(min(count, int(self._window) - self.outstanding, _IDS + 1 - first))
         # an id that is on its way is not used again, however late its ack is
         blocked = count <= 0 or not bool(np.isnan(self._sent_at[first : first + count]).all())
         self.waits += blocked and not self._blocked
@@ -284,8 +288,14 @@ class LoadSocket(asyncio.Protocol):
         if np.isnan(sent_at).any():
             raise MalformedPayload("bad_packet", "an ack for a message that is not on its way")
         self._sent_at[ids] = np.nan
-        self._latencies.add(self._heard - sent_at)
+        took = self._heard - sent_at
+        self._latencies.add(took)
         self.acked += len(ids)
+        if took.mean() <= self._load.ack_seconds:
+            self._window = min(self._load.window, self._window + len(ids) / 4)  # a quarter more with each round trip
+        elif sent_at.min() >= self._shrunk_at:  # once a round trip: what was sent before tells nothing new
+            self._window = max(min(self._load.window, _LEAST_WINDOW), self._window / 2)
+            self._shrunk_at = self._heard
 
     def _lose(self, why: str, error: MalformedPayload | None = None) -> None:
         if not self._answer.done():

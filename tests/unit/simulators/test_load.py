@@ -315,23 +315,52 @@ async def test_the_window_is_never_exceeded() -> None:
     assert socket.waits == 2
 
 
+async def test_the_window_grows_while_acks_are_quick_and_shrinks_once_a_round_trip_when_they_are_slow() -> None:
+    clock = ManualClock()
+    socket, wire = opened(Load(window=1000, ack_seconds=0.5, seconds=100), clock=clock)
+    socket.begin(0, 100)
+    outstanding = []
+    for seconds in (0.1, 0.4, 0.4, 0.6, 0.7, 0.4):
+        await settle()
+        ids = wire.publishes()
+        outstanding.append(socket.outstanding)
+        clock.advance(seconds)
+        for at in range(0, len(ids), 10):
+            socket.data_received(acks(Kind.PUBACK, ids[at : at + 10]))
+
+    assert outstanding == [64, 80, 100, 125, 62, 31]
+
+
+async def test_the_window_has_a_least_and_a_most() -> None:
+    for seconds, expected in ((0.0, 100), (1.0, 8)):
+        clock = ManualClock()
+        socket, wire = opened(Load(window=100, seconds=1e6, ack_seconds=0.5), clock=clock)
+        socket.begin(0, 1e6)
+        for _ in range(20):
+            await settle()
+            ids = wire.publishes()
+            clock.advance(seconds)
+            socket.data_received(acks(Kind.PUBACK, ids))
+        await settle()
+        assert socket.outstanding == expected
+
+
 async def test_a_packet_id_is_not_used_again_before_its_ack() -> None:
     clock = ManualClock()
     socket, wire = opened(Load(window=65_535, batch=65_535, seconds=1), clock=clock, devices=1000)
     socket.begin(0, 1)
-    while (sent := wire.publishes()) or socket.sent < 65_535:
+    first, *ids = wire.publishes()
+    while ids:  # all but the first are acknowledged
+        socket.data_received(acks(Kind.PUBACK, ids))
         await settle()
-    assert socket.sent == 65_535
-    ids = [number.to_bytes(2, "big") for number in range(1, 65_536)]
+        ids = wire.publishes()
+    sent = socket.sent
 
-    socket.data_received(acks(Kind.PUBACK, ids[1:]))  # all but the first
-    await settle()
-    blocked = wire.publishes()
-    socket.data_received(acks(Kind.PUBACK, ids[:1]))
+    socket.data_received(acks(Kind.PUBACK, [first]))
     await settle()
 
-    assert (sent, blocked) == ([], [])
-    assert wire.publishes()[0] == b"\x00\x01"
+    assert sent == 65_535
+    assert wire.publishes()[0] == first == b"\x00\x01"
 
 
 async def test_a_full_buffer_stops_the_socket() -> None:
@@ -485,6 +514,7 @@ def test_percentiles_are_two_per_cent_exact() -> None:
         ("sockets", 0), ("sockets", 1001), ("qos", 2), ("qos", -1), ("rate", -1), ("seconds", -0.1), ("messages", -1),
         ("window", 0), ("window", 65_536), ("batch", 0), ("batch", 65_536), ("buffer_bytes", 0),
         ("buffer_bytes", (1 << 30) + 1), ("connect_seconds", 0), ("drain_seconds", 0), ("rate", math.nan),
+        ("ack_seconds", 0),
     ],
 )  # fmt: skip
 def test_impossible_loads_are_refused(field: str, wrong: float) -> None:
