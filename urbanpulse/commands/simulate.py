@@ -155,6 +155,7 @@ def simulate(
                     qos=1 if qos is None else qos,
                     wire=wire or "json",
                     credentials=credentials,
+                    elsewhere=broker is not None,
                     as_json=as_json,
                 )
             case "fast":
