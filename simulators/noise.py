@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["chance", "gauss", "key", "log10", "uniform", "wander"]
+__all__ = ["SPLINE", "chance", "gauss", "key", "log10", "spline_weights", "uniform", "wander"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -23,6 +23,9 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _ALL = (1 << 64) - 1
 _PAIRS = np.uint64(0x0000FFFF0000FFFF)
 _LOW = np.uint64(0xFFFFFFFF)
+
+SPLINE = 1.44 / 6.0
+"""1.44 undoes the variance that a spline's averaging takes away."""
 
 
 def key(*parts: object) -> int:
@@ -84,7 +87,7 @@ def wander(of: int, seconds: NDArray[Any], period: float) -> NDArray[np.float64]
     knot = np.floor(place)
     u = place - knot
     first = knot.astype(np.int64)
-    weights = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
+    weights = spline_weights(u)
     least, most = (int(first.min()), int(first.max())) if len(first) else (0, 0)
     course = np.zeros(len(u))
     if most - least < len(u):  # each knot is hashed once
@@ -94,7 +97,14 @@ def wander(of: int, seconds: NDArray[Any], period: float) -> NDArray[np.float64]
     else:
         for offset, weight in enumerate(weights):
             course += weight * gauss(of, first + offset)
-    return course * (1.44 / 6.0)  # 1.44 undoes the variance that the spline's averaging takes away
+    return course * SPLINE
+
+
+def spline_weights(u: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Return what the four knots around a place count there, times 6; *u* is how far it is between them, 0-1."""
+    v = 1 - u
+    square, cube = u * u, u * u * u
+    return v * v * v, 3 * cube - 6 * square + 4, -3 * cube + 3 * square + 3 * u + 1, cube
 
 
 def log10(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from simulators.events import CityEvent, EventKind
 from simulators.geometry import kilometres
-from simulators.noise import chance, gauss, key
+from simulators.noise import SPLINE, chance, gauss, key, spline_weights
 from simulators.world.causes import HOURS, KNOT_SECONDS, KNOTS, Causes, Column, bell, is_off
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def _weights(hours: float) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], t
     place = np.arange(KNOTS) * (KNOT_SECONDS / (hours * 3600.0))
     first = np.floor(place)
     u = place - first
-    parts = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
-    return first.astype(np.intp), tuple(part * (1.44 / 6.0) for part in parts)
+    return first.astype(np.intp), tuple(part * SPLINE for part in spline_weights(u))
 
 
 def spline(coarse: Column, hours: float) -> Column:

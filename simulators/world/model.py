@@ -106,8 +106,8 @@ class World:
             if event.district is not None and event.district not in self._standing.districts:
                 known = ", ".join(sorted(self._standing.districts))
                 raise SettingsError("events", f"{event.kind}: district {event.district!r} is not one of {known}")
-        self._span = lru_cache(maxsize=8)(self._new_span)
-        self._local = lru_cache(maxsize=64)(self._new_local)
+        self._span = lru_cache(maxsize=4)(self._new_span)
+        self._local = lru_cache(maxsize=max(20, 4 * len(self._standing.districts)))(self._new_local)
         self._few_knots = lru_cache(maxsize=2048)(self._knots)
 
     @cached_property

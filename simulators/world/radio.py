@@ -80,7 +80,7 @@ def battery(seed: int, device: Device, seconds: NDArray[np.float64]) -> NDArray[
         age = local / lasts + chance(key(seed, device.id, "trait", "bought"))
         age = age - np.floor(age)
         # lithium: flat for most of its life, then quicker; a cold cell shows less
-        left = 100.0 - 25.0 * age - (75.0 - _LAST_PERCENT - 4.0) * age**3 - 4.0 * winter
+        left = 100.0 - 25.0 * age - (75.0 - _LAST_PERCENT - 4.0) * age * age * age - 4.0 * winter
     return np.rint(left)
 
 

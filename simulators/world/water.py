@@ -32,9 +32,12 @@ def water(place: Place) -> dict[str, Column]:
     local = place.local
     share = local.standing.shares(place.device.district, "water").get(place.device.id, 1.0)
     own = spline(local.span.knots(key(place.seed, place.device.id, "exchange"), 3.0), 3.0)
-    need = local.consumption("water_meter") / 3600 + local.leakage
-    flow = need * (share * (1 + 0.04 * (own - local.exchange("water"))))
     home, work = local.draw("water_meter")
+    if local.standing.groups.get((place.device.district, "water_meter")):
+        need = local.consumption("water_meter") / 3600 + local.leakage
+    else:  # a zone without meters
+        need = 12.0 * (home + work) + 2.0 + local.leakage
+    flow = need * (share * (1 + 0.04 * (own - local.exchange("water"))))
     pressure = 4.7 + place.trait("pump", -0.25, 0.25) - 0.55 * (home + work) + 0.04 * place.course("pressure", 2.0)
     if local.flooded is not None:
         pressure = pressure * (1 - 0.12 * local.flooded)
