@@ -232,11 +232,12 @@ class _Sender:
     def wrongly(self, fault: Fault, slot: int, at: int, report: Report) -> list[Emission]:
         """Return what *fault* makes of sending the *report* of *slot*, measured at *at* (ns UTC) by true time."""
         grid, device = self.grid, self.grid.device
-        again = at + grid.ns // 4  # jitter is less than half a slot: still within it
+        room = min(grid.ns // 2, fault.end - at)  # jitter is less than half a slot: all leaves within slot and fault
+        again = at + room // 2
         sent = [Emission(at, device, (report,))]
         match fault.kind:
             case FaultKind.DUPLICATES:
-                sent.append(replace(sent[0], due=at + 1 + int(self._chance("duplicate", slot) * grid.ns / 2)))
+                sent.append(replace(sent[0], due=at + int(self._chance("duplicate", slot) * room)))
             case FaultKind.REORDERING:
                 sent = [replace(sent[0], due=at + int(self._chance("overtaken", slot) * (_OVERTAKEN - 1) * grid.ns))]
             case FaultKind.LATE_BACKLOG:
@@ -252,7 +253,7 @@ class _Sender:
                 sent += [Emission(again, device, (each,)) for each in captured if each is not None]
             case FaultKind.MESSAGE_FLOOD:
                 more = round(fault.size) - 1
-                times = at + np.arange(1, more + 1) * (grid.ns // 2) // (more + 1) // 1_000_000 * 1_000_000
+                times = at + np.arange(1, more + 1) * room // (more + 1) // 1_000_000 * 1_000_000
                 flood = zip(times.tolist(), self.read(np.full(more, slot), times), strict=True)
                 sent += [Emission(due, device, (each,)) for due, each in flood if each is not None]
         return sent

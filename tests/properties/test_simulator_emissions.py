@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulators.faults import ALL, KINDS, Fault, FaultKind, FaultPlan, Layer
-from simulators.layout import demo_city
+from simulators.layout import city, demo_city
 from simulators.reports import Grid, emissions, overtime
+from simulators.scenarios import load_scenario
 from simulators.world import World
 
 if TYPE_CHECKING:
@@ -148,20 +149,22 @@ def check(fault: Fault, touched: list[Emission], changed: list[Emission]) -> Non
                 assert emission.raw is not None
                 with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
                     msgspec.json.decode(emission.raw)
-        case FaultKind.REPLAYED_RETAINED | FaultKind.REPLAYED_CAPTURE | FaultKind.MESSAGE_FLOOD:
+        case FaultKind.MESSAGE_FLOOD:
+            assert Counter(map(slot, changed)) == {slot(e): round(fault.size) for e in touched}
+            assert all(e in changed for e in touched)
+            assert all(e.reports[0].at == e.due and fault.start <= e.due < fault.end for e in changed)
+        case FaultKind.REPLAYED_RETAINED | FaultKind.REPLAYED_CAPTURE:
             assert [e for e in changed if e in touched] == touched
             more = [e for e in changed if e not in touched]
-            times = round(fault.size) - 1 if fault.kind is FaultKind.MESSAGE_FLOOD else 1
-            assert len(more) == times * len(touched)
+            assert len(more) == len(touched)
+            assert all(fault.start <= e.due < fault.end for e in more)
             assert all(e.retain == (fault.kind is FaultKind.REPLAYED_RETAINED) for e in more)
             if fault.kind is FaultKind.REPLAYED_RETAINED:
                 assert len({repr(e.reports) for e in more}) == 1
                 assert more[0].reports[0].at < fault.start
-            elif fault.kind is FaultKind.REPLAYED_CAPTURE:
+            else:
                 ages = [(e.due - e.reports[0].at) / S for e in more]
                 assert all(abs(age - fault.size) <= 5 + 2 for age in ages)
-            else:
-                assert all(e.reports[0].at == e.due for e in more)
         case _:
             check_values(fault, before, {report.seq: report for report in after})
 
@@ -219,3 +222,38 @@ def test_reordered_messages_do_overtake_one_another() -> None:
 def test_a_pack_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="pack 0: 1 or more"):
         emissions(WORLD, FaultPlan(), Grid(5, DEVICE, 5.0), 1, 1, pack=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "devices"), [("faults", 11, 100), ("attack", 12, 60), ("gateway-outage", 13, 30)]
+)
+def test_each_label_of_a_scenario_tells_of_messages_and_no_others_are_touched(
+    name: str, seed: int, devices: int
+) -> None:
+    there = city(seed, devices)
+    scenario = load_scenario(name, there, seed, 1_780_000_000 * S)
+    world = World(seed, there.devices, scenario.events)
+    hit = sorted({fault.device for fault in scenario.plan.faults})[:: 4 if name == "faults" else 1]
+    told: set[Fault] = set()
+
+    for device in hit:
+        grid = Grid(seed, device, scenario.interval_seconds, 0.4)
+        run = range(grid.first_after(scenario.start), grid.first_after(scenario.end))
+        clean = emissions(world, FaultPlan(), grid, run.start, len(run), run=run)
+        more = overtime(scenario.plan, grid, run)
+        wrong = emissions(world, scenario.plan, grid, run.start, len(run) + more, run=run)
+        measured = {emission.reports[0].seq: emission.due for emission in clean}
+        before, after = Counter(map(repr, clean)), Counter(map(repr, wrong))
+        touched = [measured[slot(e)] for e in clean if after[repr(e)] != 1]
+        touched += [e.due if fault_on(scenario.plan, device, e.due) else measured[slot(e)]
+                    for e in wrong if before[repr(e)] != 1]  # fmt: skip
+        for moment in touched:
+            on = fault_on(scenario.plan, device, moment)
+            assert on, f"{device} was touched at {moment}, and no label says so"
+            told.update(on)
+
+    assert [f for f in scenario.plan.faults if f.device in hit and f not in told] == []
+
+
+def fault_on(plan: FaultPlan, device: str, moment: int) -> list[Fault]:
+    return [fault for fault in plan.of(device) if fault.start <= moment < fault.end]
