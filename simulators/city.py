@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from simulators.faults import FaultPlan, demo_plan, label
+from simulators.faults import FaultPlan, demo_plan
 from simulators.fleet import Fleet, drive
+from simulators.labels import fault_label
 from simulators.layout import demo_city
 from simulators.reports import Grid, Report, pack, reports
 from simulators.world import World
@@ -172,5 +173,8 @@ class CityRun:
         begun = [fault for fault in self._plan.faults[self._labelled :] if fault.start <= now]
         if begun and self._labels is not None:
             with self._labels.open("ab") as file:
-                file.writelines(label(fault, self._settings.seed) for fault in begun)
+                file.writelines(
+                    fault_label(fault, self._world.devices[fault.device], self._settings.seed).encode()
+                    for fault in begun
+                )
         self._labelled += len(begun)

@@ -8,7 +8,7 @@ A fault is on from `start` until just before `end` by true time, and touches wha
 reading is changed. Applying a plan is pure: the same plan changes the same readings in the same way.
 """
 
-from simulators.faults.demo import demo_plan, label
+from simulators.faults.demo import demo_plan
 from simulators.faults.fault import ALL, Fault
 from simulators.faults.kinds import CONVERSIONS, KINDS, FaultKind, FaultTraits, Layer
 from simulators.faults.plan import FaultPlan, clash
@@ -24,5 +24,4 @@ __all__ = [
     "Layer",
     "clash",
     "demo_plan",
-    "label",
 ]

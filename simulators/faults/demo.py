@@ -5,9 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from core.clock import from_ns
 from simulators.faults.fault import ALL, Fault
 from simulators.faults.kinds import FaultKind
 from simulators.faults.plan import FaultPlan
@@ -17,27 +14,9 @@ if TYPE_CHECKING:
 
     from core.city import Device
 
-__all__ = ["demo_plan", "label"]
+__all__ = ["demo_plan"]
 
 _S = 1_000_000_000
-
-
-def label(fault: Fault, seed: int) -> bytes:
-    """Return the label of *fault* as one JSON line: what, device, metric, from, to, size, seed."""
-    return (
-        msgspec.json.encode(
-            {
-                "what": fault.kind,
-                "device": fault.device,
-                "metric": fault.metric,
-                "from": _iso(fault.start),
-                "to": _iso(fault.end),
-                "size": fault.size,
-                "seed": seed,
-            }
-        )
-        + b"\n"
-    )
 
 
 def demo_plan(devices: Sequence[Device], seed: int, start: int, *, first: float, gap: float, count: int) -> FaultPlan:
@@ -89,7 +68,3 @@ _TARGETS: dict[str, tuple[str, float]] = {
     "energy": ("voltage", 26.0),
 }
 """Per kind of device the metric that goes wrong and by how much, in its unit."""
-
-
-def _iso(ns: int) -> str:
-    return from_ns(ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")
