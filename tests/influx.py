@@ -68,15 +68,20 @@ def listed(n: int = 64) -> ListedNames:
 
 
 @contextmanager
-def influxd(folder: Path, *, auth: bool = False, body: int = 25_000_000, port: int = 0) -> Iterator[str]:
-    """Run Debian's InfluxDB 1.x with its files in *folder*; yield its address. Skips where it is not installed."""
+def influxd(
+    folder: Path, *, auth: bool = False, body: int = 25_000_000, port: int = 0, kill: bool = False
+) -> Iterator[str]:
+    """Run Debian's InfluxDB 1.x with its files in *folder*; yield its address. Skips where it is not installed.
+
+    On the same folder and *port* it goes on where it ended, with -9 if *kill*.
+    """
     if shutil.which("influxd") is None:
         pytest.skip("influxd is not installed: apt-get install influxdb")
     folder.mkdir(parents=True, exist_ok=True)
     http = port or free_port()
     config = folder / "influxdb.conf"
     config.write_text(_CONFIG.format(folder=folder, rpc=free_port(), http=http, auth=str(auth).lower(), body=body))
-    with _running(["influxd", "-config", str(config)], folder, http) as url:
+    with _running(["influxd", "-config", str(config)], folder, http, kill=kill) as url:
         yield url
 
 
@@ -98,7 +103,7 @@ def victoria_metrics(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _running(argv: list[str], folder: Path, http: int) -> Iterator[str]:
+def _running(argv: list[str], folder: Path, http: int, *, kill: bool = False) -> Iterator[str]:
     url = f"http://127.0.0.1:{http}"
     with (folder / "server.log").open("ab") as out:
         server = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT)
@@ -107,7 +112,7 @@ def _running(argv: list[str], folder: Path, http: int) -> Iterator[str]:
             assert server.poll() is None, (folder / "server.log").read_text()[-2000:]
             yield url
         finally:
-            server.terminate()
+            server.kill() if kill else server.terminate()
             try:
                 server.wait(30)
             except subprocess.TimeoutExpired:

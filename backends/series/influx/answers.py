@@ -100,6 +100,7 @@ def check(answer: Answer, what: str, *, secret: str, name: str) -> None:
     if status == 403:
         raise SettingsError(secret, f"{what}: this login may not: {text}")
     if status == 404:
+        name = "series.influx.org" if "organization" in text else name
         raise SettingsError(name, f"{what}: {text}; `urbanpulse series init` creates what is missing")
     if status == 429 or status >= 500:
         raise Away(f"{what}: status {status}: {text}", _retry_after(answer))

@@ -170,6 +170,7 @@ class _V2:
     def _answer(self, call: Callable[[], Any]) -> Answer:
         """Return the answer to *call* as if the vendor's client raised nothing."""
         import urllib3  # noqa: PLC0415
+        from influxdb_client.client.exceptions import InfluxDBError  # noqa: PLC0415
         from influxdb_client.rest import ApiException  # noqa: PLC0415
 
         try:
@@ -179,6 +180,8 @@ class _V2:
                 raise Away(f"{self._url}: {error.reason}") from error
             body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
             return Answer(error.status, {k.lower(): v for k, v in dict(error.headers or {}).items()}, body)
+        except InfluxDBError as error:  # it looked for the organisation by itself
+            raise SettingsError("series.influx.org", str(error)) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Away(f"{self._url}: {error}") from error
         return Answer(204, {}, b"")

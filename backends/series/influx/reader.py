@@ -54,10 +54,10 @@ class InfluxSeriesReader:
         if not found.ok:
             return found
         try:
-            for database in {self._raw, self._coarse}:
+            for database in dict.fromkeys((self._raw, self._coarse)):
                 self._server.ask(database, 'SELECT last("floor") FROM "platform"')
         except (SettingsError, Unavailable) as error:
-            return Health(ok=False, flavour=found.flavour, version=found.version, text=error.detail)
+            return Health(ok=False, flavour=found.flavour, version=found.version, text=str(error))
         return found
 
     def capabilities(self) -> Capabilities:

@@ -145,7 +145,7 @@ class InfluxServer:
             answer = self._ping()
             kind_found = self.flavour.name
         except (Unavailable, SettingsError) as error:
-            return Health(ok=False, flavour=kind, version="", text=error.detail)
+            return Health(ok=False, flavour=kind, version="", text=str(error))
         ok = 200 <= answer.status < 300
         text = "answers" if ok else f"{self.url}/ping: status {answer.status}"
         return Health(ok=ok, flavour=kind_found, version=_version(answer), text=text)

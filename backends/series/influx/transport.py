@@ -22,16 +22,15 @@ def check_url(url: str) -> tuple[str, bool]:
     Raises:
         SettingsError: it is no address of an HTTP server, or holds a login.
     """
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise SettingsError("series.url", "a login stands in series.influx.user and password, not in the address")
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port
+        host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError("series.url", f"{url!r}: {error}") from error
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError("series.url", f"{url!r}: 'embedded' or an address such as http://127.0.0.1:8086 expected")
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError("series.url", "a login stands in series.influx.user and password, not in the address")
     if parts.query or parts.fragment:
         raise SettingsError("series.url", f"{url!r}: nothing may follow the path")
     return url.rstrip("/"), host in {"localhost", "::1"} or host.startswith("127.")
