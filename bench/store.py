@@ -6,6 +6,9 @@ left in the journal, so that questions see parts of both levels and a journal. E
 DuckDB over the same Parquet files (no journal, no dedupe), to tell what the store adds.
 
 CPU seconds are of this process; p50 of wall time. Writing runs without upkeep beside it, so the figures add up.
+
+Beside it stands what a point for an InfluxDB costs to encode, compared with `influxdb_client.Point` in the same run,
+and, where `influxd` is installed, how fast a real one takes them (`--only influx` measures just that).
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+
 from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
+from bench._influx import encoder_figures, server_figures
 from core.batch import ReadingBatch
 from core.ports import Bands
 
@@ -224,10 +229,15 @@ def main() -> None:
     parser.add_argument("--series", type=int, help="default 10,000, quick 2,000")
     parser.add_argument("--days", type=int, help="default 8, quick 4")
     parser.add_argument("--batch", type=int, default=1000, help="rows per write")
+    parser.add_argument("--only", choices=("embedded", "influx"), help="one of the two stores; default both")
     args = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     rows, series, days = (2_000_000, 2_000, 4) if args.quick else (20_000_000, 10_000, 8)
-    measured = measure(args.series or series, args.days or days, args.rows or rows, args.batch)
+    measured: dict[str, float] = {}
+    if args.only != "influx":
+        measured |= measure(args.series or series, args.days or days, args.rows or rows, args.batch)
+    if args.only != "embedded":
+        measured |= encoder_figures() | server_figures((args.rows or rows) // 10)
     figures = {name: round(value, 3) for name, value in measured.items()}
     if args.json:
         print(json.dumps(figures))
