@@ -189,7 +189,7 @@ def part_of(devices: Sequence[str], part: tuple[int, int]) -> Sequence[str]:
     """Return the k-th of n parts of *devices*, where *part* is (k, n).
 
     Raises:
-        SettingsError: k is not one of 1 to n.
+        SettingsError: k is not one of 1 to n, or nothing is left for it.
 
     >>> part_of("abcde", (2, 3))
     'be'
@@ -197,4 +197,6 @@ def part_of(devices: Sequence[str], part: tuple[int, int]) -> Sequence[str]:
     k, n = part
     if not 1 <= k <= n:
         raise SettingsError("part", f"{k}/{n}: from 1/N to N/N expected")
+    if k > len(devices):
+        raise SettingsError("part", f"{k}/{n}: the city has only {len(devices)} devices")
     return devices[k - 1 :: n]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from core.clock import from_ns
 from core.errors import SettingsError
 from simulators.fast import FastRun, part_of
 from simulators.fast_files import FastFolder
-from simulators.layout import UTC_OFFSET_SECONDS, city
+from simulators.layout import city
+from simulators.pace import default_start
 from simulators.scenarios import load_scenario, read_scenario
 from simulators.wire import wire_format
 from simulators.world import World
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_fast"]
 
-_DAY_NS = 86_400 * 1_000_000_000
 _TELL_EVERY = 1000  # messages
 
 
@@ -72,7 +73,7 @@ async def run_fast(
     seed = settings.simulator.seed if seed is None else seed
     file = read_scenario(scenario or "normal")
     if start is None:
-        start = _latest_midnight(clock.now_ns(), file.hours if hours is None else hours)
+        start = default_start(clock.now_ns(), file.hours if hours is None else hours, math.inf)
     place = city(seed, file.devices if devices is None else devices)
     played = load_scenario(file, place, seed, start, hours, interval_seconds)
     world = World(seed, place.devices, played.events)
@@ -94,7 +95,7 @@ async def run_fast(
     job = _Job(
         run=FastRun(world, played.plan, played.start, played.end, played.interval_seconds, jitter),
         folder=FastFolder(out, facts, part=part),
-        devices=part_of(sorted(world.devices), part),
+        devices=sorted(part_of([device.id for device in place.devices], part)),  # as true devices are dealt
         wire=wire_format(wire, place.devices, seed) if wire else None,
         stop=stop,
     )
@@ -170,12 +171,6 @@ class _Job:
 
 class _Stopped(Exception):  # noqa: N818 - nothing went wrong
     """Somebody has pressed Ctrl-C."""
-
-
-def _latest_midnight(now: int, hours: float) -> int:
-    """Return the latest local midnight (ns UTC) such that a run of *hours* has ended by *now* (ns UTC)."""
-    offset = UTC_OFFSET_SECONDS * 1_000_000_000
-    return (now - round(hours * 3_600_000_000_000) + offset) // _DAY_NS * _DAY_NS - offset
 
 
 class _Rate(ProgressColumn):

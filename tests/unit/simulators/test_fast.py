@@ -216,7 +216,7 @@ def test_parts_together_are_the_whole(tmp_path: Path) -> None:
     assert len(list((tmp_path / "parts").glob("run-*.json"))) == 3
 
 
-@pytest.mark.parametrize("part", [(0, 3), (4, 3), (1, 0)])
+@pytest.mark.parametrize("part", [(0, 3), (4, 3), (1, 0), (5, 5)])
 def test_a_part_that_is_none_is_refused(part: tuple[int, int]) -> None:
     with pytest.raises(SettingsError, match="part"):
         part_of(["a", "b", "c", "d"], part)
