@@ -122,7 +122,7 @@ def _day(seed: int, day: int) -> Column:
     front, shower = _front(seed, day)
     still = np.cos((hour - 4.0) / 24 * 2 * np.pi) + 0.5 * wander(key(seed, "stagnation"), seconds, 9 * 3600.0)
     # in winter cold air can lie over the plain for days: an inversion
-    still = still + 0.25 * (1 - summer) * wander(key(seed, "inversion"), seconds, 40 * 3600.0)
+    still = still + 0.1 * (1 - summer) * wander(key(seed, "inversion"), seconds, 40 * 3600.0)
     stagnation = 1 / (1 + np.exp(-still))
     blow = 1 + 0.22 * wander(key(seed, "wind"), seconds, 2 * 3600.0)
     bearing = 70 + 105 * wander(key(seed, "bearing"), seconds, 36 * 3600.0) + 25 * np.sin((hour - 15) / 24 * 2 * np.pi)
