@@ -19,6 +19,9 @@ __all__ = ["ALL", "Fault"]
 ALL = "*"
 """In place of a metric: every metric of the device."""
 
+_LEAST = 0.001
+"""Nearer to 0 no size is: readings are told to four decimals, clocks in milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -46,9 +49,9 @@ class Fault:
             raise self._wrong(f"size {self.size}: a number expected")
         if not traits.size and self.size:
             raise self._wrong("has no size")
-        if traits.size and (not self.size or self.size < traits.low):
-            least = f", {traits.low:g} or more" if traits.low > 0 else ", above zero" if traits.low == 0 else ""
-            raise self._wrong(f"needs a size ({traits.size}{least})")
+        if traits.size and (abs(self.size) < _LEAST or not max(traits.low, -traits.most) <= self.size <= traits.most):
+            least = f"{traits.low or _LEAST:g}" if traits.low >= 0 else f"-{traits.most:g}"
+            raise self._wrong(f"needs a size: {traits.size}, {least} to {traits.most:g}")
         if self.kind is FaultKind.SWAPPED_UNITS and metric_of(self.metric).unit not in CONVERSIONS:
             raise self._wrong(f"there is no other usual unit for {self.metric!r}")
 

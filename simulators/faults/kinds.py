@@ -50,7 +50,8 @@ class FaultTraits:
         size: what `Fault.size` tells, in which unit; empty for kinds that have no size.
         text: one line for people.
         whole: whether it hits the whole device (`ALL`); None where both are possible.
-        low: the least size that there is; `-inf` where the sign tells the direction.
+        low: the least size that there is; `-inf` where the sign tells the direction. None is nearer to 0 than 0.001.
+        most: the largest size that there is, either way.
     """
 
     layer: Layer
@@ -58,6 +59,7 @@ class FaultTraits:
     text: str
     whole: bool | None = False
     low: float = -math.inf
+    most: float = 1e9
 
 
 _V, _R, _B = Layer.VALUES, Layer.REPORTS, Layer.BYTES
@@ -81,10 +83,10 @@ KINDS: dict[FaultKind, FaultTraits] = {
     FaultKind.DUPLICATES: FaultTraits(_R, "", "every message is sent twice", whole=True),
     FaultKind.REORDERING: FaultTraits(_R, "", "messages overtake one another by up to five slots", whole=True),
     FaultKind.CLOCK_SKEW: FaultTraits(
-        _R, "seconds ahead at the end", "the device's clock runs too fast (or, below zero, too slow)", whole=True
+        _R, "seconds ahead at the end", "the device's clock runs too fast (or, below zero, too slow)", True, most=1e8
     ),
     FaultKind.CLOCK_JUMP: FaultTraits(
-        _R, "seconds ahead", "the device's clock is wrong by a constant, then set right", whole=True
+        _R, "seconds ahead", "the device's clock is wrong by a constant, then set right", True, most=1e8
     ),
     FaultKind.LATE_BACKLOG: FaultTraits(
         _R, "", "nothing is sent for a while, then all of it, with its own old times", whole=True
@@ -107,9 +109,10 @@ KINDS: dict[FaultKind, FaultTraits] = {
         "messages captured earlier are sent again among the true ones",
         True,
         1.0,
+        366 * 86_400.0,
     ),
     FaultKind.MESSAGE_FLOOD: FaultTraits(
-        _R, "messages for each one that is due", "one device sends many times as often as it should", True, 2.0
+        _R, "messages for each one that is due", "one device sends many times as often as it should", True, 2.0, 1000.0
     ),
 }
 

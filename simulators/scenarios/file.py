@@ -151,7 +151,7 @@ def parse_scenario(name: str, file: str, content: bytes) -> ScenarioFile:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SettingsError("scenario", f"{file}:{line}: not UTF-8: {error.reason}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of thousands of digits
         raise _bad_syntax(file, content.decode(), error) from error
     source = Source(file, text)
     _check_keys(source, tree)
@@ -187,7 +187,7 @@ def duration_ns(text: str) -> int:
     return sum(int(n) * unit for n, unit in zip(match.groups("0"), _UNITS, strict=True))
 
 
-def _bad_syntax(file: str, text: str, error: tomllib.TOMLDecodeError) -> SettingsError:
+def _bad_syntax(file: str, text: str, error: Exception) -> SettingsError:
     """Return the error with the line in front; at the end of the document it is the last one."""
     match = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
     line = int(match[1]) if match else max(1, len(text.splitlines()))

@@ -114,20 +114,35 @@ def test_units_are_converted_as_tables_say(unit: str, value: float, expected: fl
         ),
         pytest.param(
             [("spike", "pm25", 1, 5, 0)],
-            "spike of a: needs a size (offset, unit of the metric)",
+            "spike of a: needs a size: offset, unit of the metric, -1e+09 to 1e+09",
             id="a spike of no size",
         ),
         pytest.param([("stuck", "pm25", 1, 5, 3)], "stuck of a: has no size", id="how stuck"),
         pytest.param([("drift", "pm25", 1, 5, float("nan"))], "drift of a: size nan: a number expected", id="NaN"),
         pytest.param(
             [("noise_burst", "pm25", 1, 5, -2)],
-            "noise_burst of a: needs a size (standard deviation, unit of the metric, above zero)",
+            "noise_burst of a: needs a size: standard deviation, unit of the metric, 0.001 to 1e+09",
             id="less than no noise",
         ),
         pytest.param(
             [("message_flood", ALL, 1, 5, 1)],
-            "message_flood of a: needs a size (messages for each one that is due, 2 or more)",
+            "message_flood of a: needs a size: messages for each one that is due, 2 to 1000",
             id="a flood of one",
+        ),
+        pytest.param(
+            [("message_flood", ALL, 1, 5, 1001)],
+            "message_flood of a: needs a size: messages for each one that is due, 2 to 1000",
+            id="one more than the limit",
+        ),
+        pytest.param(
+            [("clock_jump", ALL, 1, 5, -1.1e8)],
+            "clock_jump of a: needs a size: seconds ahead, -1e+08 to 1e+08",
+            id="back to before there were clocks",
+        ),
+        pytest.param(
+            [("level_shift", "pm25", 1, 5, 0.0005)],
+            "level_shift of a: needs a size: offset, unit of the metric, -1e+09 to 1e+09",
+            id="a size that nobody could see",
         ),
         pytest.param(
             [("swapped_units", "noise", 1, 5, 0)],

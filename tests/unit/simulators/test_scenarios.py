@@ -250,7 +250,7 @@ def test_the_fault_and_the_event_of_the_next_test_hold(tmp_path: Path) -> None:
             id="metric of others",
         ),
         pytest.param(changed(FAULT, "metric", None), 3, "spike: needs one metric", id="a spike of everything"),
-        pytest.param(changed(FAULT, "size", None), 3, "spike: needs a size (offset, unit of the metric)", id="no size"),
+        pytest.param(changed(FAULT, "size", None), 3, "spike: needs a size: offset, unit of the metric", id="no size"),
         pytest.param(changed(FAULT, "size", '"big"'), 9, "size: expected number | list, got text", id="no number"),
         pytest.param(
             changed(FAULT, "size", "[5, 2]"), 9, "size: [5.0, 2.0]: [least, most] expected", id="least above most"
