@@ -77,8 +77,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("data"), description="folder that holds everything this installation keeps")
     metrics_port: int = Field(
-        0, ge=0, le=65535, description="port on loopback for the metrics of a role other than the api; 0 = none"
+        0, ge=0, le=65535, description="first port for the metrics of the roles other than the api; 0 = none"
     )
+    metrics_host: str = Field("127.0.0.1", description="address for these metrics; anybody who reaches it reads them")
     logging: LoggingSettings = LoggingSettings()
     broker: BrokerSettings = BrokerSettings()
     mqtt: MqttSettings = MqttSettings()

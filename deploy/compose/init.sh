@@ -1,11 +1,11 @@
 #!/bin/sh
 # Make every secret of this installation, once: nothing has a default password. Run again it changes nothing.
-#   init.sh CA PLATFORM BROKER POSTGRES INFLUX GRAFANA    one folder for each reader
+#   init.sh CA PLATFORM BROKER POSTGRES INFLUX GRAFANA METRICS    one folder for each reader
 # Each folder is given to the user that its container runs as, when this runs as root.
 set -eu
 umask 077
-[ $# -eq 6 ] || { echo "usage: $0 CA PLATFORM BROKER POSTGRES INFLUX GRAFANA" >&2; exit 2; }
-ca=$1 platform=$2 broker=$3 postgres=$4 influx=$5 grafana=$6
+[ $# -eq 7 ] || { echo "usage: $0 CA PLATFORM BROKER POSTGRES INFLUX GRAFANA METRICS" >&2; exit 2; }
+ca=$1 platform=$2 broker=$3 postgres=$4 influx=$5 grafana=$6 metrics=$7
 
 # once FILE WORDS... : write what is printed, unless FILE is there; a cut short file is never left behind
 once() {
@@ -15,7 +15,7 @@ once() {
 secret() { python3 -c 'import secrets; print(secrets.token_urlsafe(32), end="")'; }
 show() { cat "$1"; }
 
-mkdir -p "$ca" "$platform/settings" "$platform/certs" "$broker" "$postgres" "$influx" "$grafana"
+mkdir -p "$ca" "$platform/settings" "$platform/certs" "$broker" "$postgres" "$influx" "$grafana" "$metrics"
 [ -s "$ca/ca.pem" ] || urbanpulse certs init --dir "$ca"
 [ -s "$ca/broker.pem" ] || urbanpulse certs server broker broker localhost ${BROKER_HOSTS:-} --dir "$ca"
 [ -s "$ca/urbanpulse.pem" ] || urbanpulse certs client urbanpulse --dir "$ca"
@@ -37,5 +37,6 @@ if [ "$(id -u)" = 0 ]; then # the users of the images that compose.yaml names
   chown -R 999:999 "$postgres"
   chown -R 1000:1000 "$influx"
   chown -R 472:0 "$grafana"
+  chown 10002:10002 "$metrics" # no secret in it, but a volume that root has made
 fi
 echo "secrets are in place"

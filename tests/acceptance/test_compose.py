@@ -25,7 +25,7 @@ SCHEMA = ROOT / "tests" / "data" / "compose-spec.json"  # compose-go 2.16.2, Apa
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 LONG_RUNNING = sorted(set(SERVICES) - {"init", "series-init", "tools"})
-READERS = ("ca", "platform", "broker", "postgres", "influx", "grafana")
+READERS = ("ca", "platform", "broker", "postgres", "influx", "grafana", "metrics")
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("compose")]
 
@@ -43,7 +43,7 @@ def test_every_service_is_hardened(name: str) -> None:
     assert not service.get("privileged")
     assert service["user"].split(":")[0] != "0" or (name == "init" and service["network_mode"] == "none")
     image = service["image"]
-    assert image == "urbanpulse:local" or re.search(r":\d+\.\d+", image), f"{image} is not pinned"
+    assert image == "urbanpulse:local" or re.search(r":v?\d+\.\d+", image), f"{image} is not pinned"
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
@@ -85,6 +85,14 @@ def test_every_variable_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(None)
     assert settings.series.url == environment["URBANPULSE_SERIES__URL"]
     assert not settings.embedded_broker
+
+
+def test_every_role_is_asked_for_its_metrics() -> None:
+    scrape = yaml.safe_load((DEPLOY / "compose" / "scrape.yaml").read_text())
+    targets = [t for job in scrape["scrape_configs"] for group in job["static_configs"] for t in group["targets"]]
+    assert targets == ["gateway:9101", "processor:9102", "api:8080"]
+    for name, port in (target.split(":") for target in targets):
+        assert f":{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,10 @@ def parts(settings: Settings, role: str) -> Iterator[tuple[ExitStack, CollectorR
         if settings.metrics_port:
             port = settings.metrics_port + _METRICS_PORTS[role]
             try:
-                server, thread = start_http_server(port, addr="127.0.0.1", registry=metrics)
+                server, thread = start_http_server(port, addr=settings.metrics_host, registry=metrics)
             except OSError as error:
-                raise SettingsError("metrics_port", f"port {port} cannot be used: {error.strerror}") from error
+                where = f"port {port} of {settings.metrics_host}"
+                raise SettingsError("metrics_port", f"{where} cannot be used: {error.strerror}") from error
             stack.callback(thread.join)
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
