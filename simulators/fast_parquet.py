@@ -98,7 +98,7 @@ class ReadingsWriter:
                     f" {_texts(self._metrics)}[metric + 1] AS metric,"
                     " make_timestamp_ns(measured) AS measured, make_timestamp_ns(received) AS received, value"
                     f" FROM gathered) TO {_text(str(new))} (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd,"
-                    " COMPRESSION_LEVEL 1)"  # a tenth larger than at level 3, for three quarters of the time
+                    " COMPRESSION_LEVEL 1)"  # a sixth larger than at level 3, a fifth faster in all
                 )
             except self._errors as error:
                 raise SettingsError("fast", f"{target}: {error}") from error

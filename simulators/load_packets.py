@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from simulators.messages import Message
 
-__all__ = ["Lap", "writings"]
+__all__ = ["Lap"]
 
 
 class Lap:
@@ -61,15 +61,6 @@ class Lap:
             self._bytes[places] = ids >> 8
             self._bytes[places + 1] = ids & 0xFF
         return self._bytes[self._starts[first] : self._starts[first + len(ids)]].tobytes()
-
-
-def writings(at_ms: int) -> tuple[bytes, ...]:
-    """Return the ways in which a payload may tell *at_ms* (ms UTC), that a lap can write over.
-
-    >>> writings(1_767_225_600_123)[:3]
-    (b'1767225600123', b'1767225600.123', b'2026-01-01T00:00:00.123')
-    """
-    return tuple(write(at_ms) for write in _WRITINGS)
 
 
 def _found(
