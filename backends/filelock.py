@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["creating", "exclusive"]
+__all__ = ["creating", "exclusive", "hold", "is_held"]
 
 _FIRST_WAIT_SECONDS = 0.000_5
 _LAST_WAIT_SECONDS = 0.02
@@ -46,6 +46,33 @@ def creating(path: Path, timeout_seconds: float) -> Iterator[None]:
     with exclusive(path, timeout_seconds):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         yield
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep others from deleting what *path* stands for, in all processes, until the block or this process ends."""
+    lock = _open_hold(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds *path* now."""
+    lock = _open_hold(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _open_hold(path: Path) -> int:
+    return os.open(path.with_name(path.name + ".hold"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _wait(lock: int, path: Path, timeout_seconds: float) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from backends.filelock import creating
+from backends.filelock import creating, is_held
 from core.errors import SettingsError, Unavailable
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class SqliteLog:
         self._used = Gauge("city_log_used_bytes", "What the kept entries take.", registry=metrics)
         self._refused = Counter("city_log_refused_appends_total", "Appends refused: over budget.", registry=metrics)
         self._trimmed = Counter("city_log_trimmed_entries_total", "Entries deleted as read and old.", registry=metrics)
+        self._path = path
         self._writer = _File(path, _ENTRIES, settings)
         self._reader = _File(path, _ENTRIES, settings)
         self._cursors = _File(path.with_name(path.stem + ".cursors.sqlite"), _CURSORS, settings)
@@ -138,7 +139,8 @@ class SqliteLog:
         """Delete what every consumer has committed and the retention has released; return how many.
 
         Deletes in chunks with a rest between them, so that an append waits for one chunk at most. Without any
-        registered consumer nothing is deleted. Freed pages are used again by later appends; the file does not shrink.
+        registered consumer, or while somebody holds the file (`backends.filelock.hold`), nothing is deleted. Freed
+        pages are used again by later appends; the file does not shrink.
         """
         cutoff = now_ns - int(self._settings.retention_hours * 3600e9)
         with self._cursors.use() as db:
@@ -159,6 +161,8 @@ class SqliteLog:
 
     def _trim_chunk(self, committed: int, cutoff: int) -> int:
         query = "SELECT position, stored FROM entries WHERE position <= ? ORDER BY position LIMIT ?"
+        if is_held(self._path):
+            return 0
         with self._writer.use() as db:
             rows = db.execute(query, (committed, self._settings.trim_chunk)).fetchall()
             old = list(takewhile(lambda row: row[1] < cutoff, rows))

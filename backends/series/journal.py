@@ -1,7 +1,8 @@
 """This module is the SQLite file of the embedded store: the journal of batches and the catalog of parts.
 
     batch      what was written and is not sealed yet, one blob per write, in the order of writing
-    part       the Parquet files; one with `dropped_at` is replaced and only waits for its readers to go
+    part       the Parquet files; one with `dropped_at` is replaced and only waits for its readers to go; `sha256` is of
+               the file (NULL where an older version wrote it and upkeep did not get to it yet)
     summary    the newest reading of every series in sealed batches, and the id of the last sealed batch (`through`)
     watermark  the position of each source
     meta       format, `floor` days below which nothing is kept, and a revision of the list of parts
@@ -27,10 +28,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["FILE", "FORMAT", "Part", "claim", "connect", "get_meta", "guard", "live_parts", "transaction"]
+__all__ = [
+    "FILE",
+    "FORMAT",
+    "HOLD",
+    "Part",
+    "checksums",
+    "claim",
+    "connect",
+    "get_meta",
+    "guard",
+    "has_writer",
+    "live_parts",
+    "transaction",
+]
 
 FILE = "journal.sqlite"
 FORMAT = 1
+HOLD = "parts"
+"""Whoever holds this (`backends.filelock.hold`) in the store's folder keeps replaced parts from being deleted."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS watermark (source TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
@@ -39,7 +56,8 @@ CREATE TABLE IF NOT EXISTS batch (
 CREATE TABLE IF NOT EXISTS part (
   id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, day INTEGER NOT NULL, level INTEGER NOT NULL,
   path TEXT NOT NULL UNIQUE, first INTEGER NOT NULL, last INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
-  n INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed_at INTEGER NOT NULL, parent INTEGER, dropped_at INTEGER);
+  n INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed_at INTEGER NOT NULL, parent INTEGER, dropped_at INTEGER,
+  sha256 TEXT);
 CREATE TABLE IF NOT EXISTS summary (
   id INTEGER PRIMARY KEY CHECK (id = 1), through INTEGER NOT NULL, data BLOB NOT NULL);
 """
@@ -119,6 +137,8 @@ def connect(folder: Path, *, busy_seconds: float, create: bool) -> sqlite3.Conne
                 with transaction(db):
                     for statement in _SCHEMA.split(";"):
                         db.execute(statement)
+                    if not _has_checksums(db):  # written before parts had them: the format is the same otherwise
+                        db.execute("ALTER TABLE part ADD COLUMN sha256 TEXT")
                     db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
                     db.execute("INSERT OR IGNORE INTO summary VALUES (1, 0, x'')")
             else:
@@ -146,10 +166,30 @@ def claim(folder: Path) -> int:
         return handle
 
 
+def has_writer(folder: Path) -> bool:
+    """Tell whether a writer has *folder* now."""
+    try:
+        os.close(claim(folder))
+    except Unavailable:
+        return True
+    return False
+
+
 def get_meta(db: sqlite3.Connection, key: str, default: int) -> int:
     """Return one value of the meta table."""
     row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return default if row is None else int(row[0])
+
+
+def _has_checksums(db: sqlite3.Connection) -> bool:
+    return any(row[1] == "sha256" for row in db.execute("PRAGMA table_info(part)"))
+
+
+def checksums(db: sqlite3.Connection) -> dict[int, tuple[int, str | None]]:
+    """Return {id of part: (bytes, sha256 or None if not known yet)} of all parts that are not replaced."""
+    column = "sha256" if _has_checksums(db) else "NULL"
+    found = db.execute(f"SELECT id, bytes, {column} FROM part WHERE dropped_at IS NULL")  # noqa: S608 - our own words
+    return {part: (size, digest) for part, size, digest in found}
 
 
 def live_parts(db: sqlite3.Connection) -> list[Part]:

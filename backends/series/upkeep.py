@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
+from backends.filelock import is_held
 from backends.series.columns import (
     BANDS,
     DAY,
@@ -36,8 +37,9 @@ from backends.series.columns import (
     take,
     unpack,
 )
-from backends.series.journal import Part, get_meta, live_parts, transaction
-from backends.series.parquet import Parquet, UnreadablePart
+from backends.series.journal import HOLD, Part, checksums, get_meta, live_parts, transaction
+from backends.series.parquet import Parquet, UnreadablePart, sha256_of
+from backends.series.verify import check_part
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,6 +55,7 @@ __all__ = ["NO_FLOOR", "Upkeep", "sweep_orphans"]
 
 NO_FLOOR = -(1 << 40)
 NOTHING = pack(READINGS, empty(READINGS))
+_CHECKSUMS_AT_ONCE = 16  # parts per round of upkeep
 _DELETE_AT_ONCE = 256  # batches per transaction: a guess that keeps the writer's wait in the milliseconds
 
 log = structlog.get_logger()
@@ -72,6 +75,7 @@ class _Draft:
     hi: int
     n: int
     bytes: int
+    sha256: str
 
 
 def sweep_orphans(db: sqlite3.Connection, folder: Path) -> int:
@@ -97,6 +101,7 @@ class Upkeep:
         self._settings = settings
         self._waiting_since: int | None = None
         self._skipped: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._doubtful: set[int] = set()
 
     def run(self, now_ns: int, on_sealed: Callable[[int], None]) -> None:
         """Do what is due at *now_ns*; *on_sealed* hears how many rows left the journal."""
@@ -106,7 +111,23 @@ class Upkeep:
                 self._seal(files, now_ns, on_sealed)
             for layout in (READINGS, BANDS):
                 self._merge_days(files, layout, now_ns)
-        self._sweep(now_ns)
+            self._take_checksums(files)
+        if not is_held(self._folder / HOLD):
+            self._sweep(now_ns)
+
+    def _take_checksums(self, files: Parquet) -> None:
+        """Take the checksums of a few parts that an older version wrote, if they can still be read."""
+        known = checksums(self._db)
+        parts = [p for p in live_parts(self._db) if known[p.id][1] is None and p.id not in self._doubtful]
+        for part in parts[:_CHECKSUMS_AT_ONCE]:
+            if (found := check_part(self._folder, part, *known[part.id], files)) is not None:
+                self._doubtful.add(part.id)
+                log.error("series part damaged", path=found.path, rows=part.n, error=found.detail)
+                continue
+            with transaction(self._db):
+                self._db.execute(
+                    "UPDATE part SET sha256 = ? WHERE id = ?", (sha256_of(self._folder / part.path), part.id)
+                )
 
     # -- sealing
 
@@ -209,6 +230,10 @@ class Upkeep:
         series, _ = _counts(files, fresh)
         touched = [p for p in merged if np.any((series >= p.first) & (series <= p.last))]
         sources = sorted(fresh + touched, key=lambda part: part.id)
+        known = checksums(self._db)
+        for part in sources:  # what a merge reads gets a new checksum: damage must not pass through here
+            if (found := check_part(self._folder, part, *known[part.id], files)) is not None:
+                raise UnreadablePart(f"{found.path}: {found.detail}")
         series, counts = _counts(files, sources)
         paths = [part.path for part in sources]
         drafts: list[tuple[_Draft, _Draft | None]] = []
@@ -296,7 +321,7 @@ class Upkeep:
         size = files.write(path, layout, rows)
         series, time = rows["series"], rows[layout.time]
         span = (int(series[0]), int(series[-1]), int(time.min()), int(time.max()))
-        return _Draft(layout, day, level, path, *span, len(series), size)
+        return _Draft(layout, day, level, path, *span, len(series), size, sha256_of(self._folder / path))
 
     def _discard(self, drafts: Sequence[_Draft]) -> None:
         for draft in drafts:
@@ -304,8 +329,8 @@ class Upkeep:
 
     def _publish(self, draft: _Draft, now_ns: int, parent: int | None = None) -> int:
         cursor = self._db.execute(
-            "INSERT INTO part (kind, day, level, path, first, last, lo, hi, n, bytes, sealed_at, parent)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO part (kind, day, level, path, first, last, lo, hi, n, bytes, sealed_at, parent, sha256)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 draft.layout.kind,
                 draft.day,
@@ -319,6 +344,7 @@ class Upkeep:
                 draft.bytes,
                 now_ns,
                 parent,
+                draft.sha256,
             ),
         )
         return int(cursor.lastrowid or 0)
