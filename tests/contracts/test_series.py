@@ -1,7 +1,8 @@
 """Every series store keeps the promises of `core.ports.SeriesWriter`, `SeriesQueries` and `SeriesAdmin`.
 
-Run on the fake, on the embedded store before and after its upkeep, on a real InfluxDB 1.x, on VictoriaMetrics (which
-takes what is written and answers no questions), and on whatever `URBANPULSE_TEST_INFLUX_URL` names.
+Run on the fake, on the embedded store before and after its upkeep, on a real InfluxDB 1.x, on the ways of 2.x and 3
+played in front of it, on VictoriaMetrics (which takes what is written and answers no questions), and on whatever
+`URBANPULSE_TEST_INFLUX_URL` names.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ import json
 import os
 import urllib.request
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
 from pydantic import SecretStr
 
 from backends.series import InfluxSettings, SeriesSettings, create_store, open_reader, open_writer
+from backends.series.influx import InfluxServer
 from core.batch import ReadingBatch
 from core.clock import ManualClock
 from core.ports import Bands, Capabilities, RankBy, SeriesQueries, SeriesStore
 from tests.contracts.series_fake import MemorySeriesStore
 from tests.influx import influxd, listed, victoria_metrics
+from tests.influx_kinds import fronted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,10 +42,11 @@ UPKEEP = START + 10 * DAY
 RAW_DAYS = 36_000  # less than for ever, and more than any time of this suite is old
 EMBEDDED = ("embedded", "embedded, sealed at once", "embedded, sealed and merged at once")
 INFLUX = ("influxdb 1.x", "influxdb 1.x, summed up at once")
+PLAYED: dict[str, Literal["v2", "v3"]] = {"influxdb 2.x, played on 1.x": "v2", "influxdb 3, played on 1.x": "v3"}
 VICTORIA = "victoria-metrics"
 URL = os.environ.get("URBANPULSE_TEST_INFLUX_URL")
 GIVEN = ("influxdb at the address given", "influxdb at the address given, summed up at once") if URL else ()
-IMPLEMENTATIONS = ("memory", *EMBEDDED, *INFLUX, VICTORIA, *GIVEN)
+IMPLEMENTATIONS = ("memory", *EMBEDDED, *INFLUX, *PLAYED, VICTORIA, *GIVEN)
 
 
 @dataclass
@@ -95,6 +100,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     with ExitStack() as stack:
 
         def address(kind: str) -> str:
+            if kind in PLAYED and kind not in running:
+                running[kind] = stack.enter_context(fronted(address("influxd"), PLAYED[kind]))
             if kind not in running:
                 start = victoria_metrics if kind == VICTORIA else influxd
                 running[kind] = stack.enter_context(start(tmp_path_factory.mktemp("server")))
@@ -107,7 +114,7 @@ def influx_settings(
     url: str, flavour: Literal["auto", "v1", "v2"], database: str, *, given: bool = False
 ) -> SeriesSettings:
     """Return settings for databases of their own on the server at *url*."""
-    login = {}
+    login: dict[str, Any] = {"org": "city-hall"}
     if given:
         found = {name: os.environ.get(f"URBANPULSE_TEST_INFLUX_{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
         login = {"token": SecretStr(found["TOKEN"]) if found["TOKEN"] else None, "org": found["ORG"]}
@@ -131,7 +138,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str
         limits = influx_settings(servers(VICTORIA), "v2", "city")
     else:
         given = name in GIVEN
-        limits = influx_settings(URL or "" if given else servers("influxd"), "auto", uuid.uuid4().hex, given=given)
+        kind = name if name in PLAYED else "influxd"
+        limits = influx_settings(URL or "" if given else servers(kind), "auto", uuid.uuid4().hex, given=given)
         create_store(tmp_path, limits)
     names = listed()
 
@@ -148,6 +156,22 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str
     )  # fmt: skip
     yield store
     store.close()
+    if name in GIVEN:
+        drop(limits)
+
+
+def drop(settings: SeriesSettings) -> None:
+    """Delete the databases or buckets of *settings* from a server that is not ours."""
+    influx = settings.influx
+    with closing(InfluxServer(settings.url, influx)) as server:
+        for name in (influx.database, influx.rollup_database):
+            if server.flavour.name == "v1":
+                server.ask(name, f'DROP DATABASE "{name}"')
+            elif server.flavour.name == "v2":
+                token = influx.token.get_secret_value() if influx.token else ""
+                client: Any = import_module("influxdb_client").InfluxDBClient(settings.url, token, org=influx.org)
+                with client:
+                    client.buckets_api().delete_bucket(client.buckets_api().find_bucket_by_name(name))
 
 
 def exported(url: str) -> list[tuple[str, int, float]]:
@@ -165,8 +189,8 @@ def exported(url: str) -> list[tuple[str, int, float]]:
 
 
 def test_all_implementations_are_found() -> None:
-    """One fake, one embedded store in three states, a real InfluxDB 1.x in two, VictoriaMetrics, and one given."""
-    assert len(IMPLEMENTATIONS) == 1 + 3 + 2 + 1 + (2 if URL else 0)
+    """A fake, the embedded store in three states, InfluxDB 1.x in two, 2.x, 3, VictoriaMetrics, and one given."""
+    assert len(IMPLEMENTATIONS) == 1 + 3 + 2 + 2 + 1 + (2 if URL else 0)
 
 
 def bands_of(*rows: tuple[int, int, float, float, float]) -> Bands:

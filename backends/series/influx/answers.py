@@ -18,7 +18,7 @@ from core.errors import SettingsError, Unavailable, UrbanpulseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "Away", "LinesRefused", "TooLarge", "check", "words"]
+__all__ = ["Answer", "Away", "LinesRefused", "TooLarge", "TooLong", "check", "words"]
 
 _DROPPED = re.compile(r"dropped=(\d+)")
 _TOO_OLD = ("beyond retention policy", "outside retention policy", "outside the retention")
@@ -39,6 +39,10 @@ class Away(Unavailable):
     def __init__(self, detail: str, wait_seconds: float = 0.0) -> None:
         super().__init__("series", detail)
         self.wait_seconds = wait_seconds
+
+
+class TooLong(Away):
+    """The range of a question holds more files than InfluxDB 3 Core opens at once."""
 
 
 class TooLarge(UrbanpulseError):  # noqa: N818 - named after the thing
@@ -102,6 +106,8 @@ def check(answer: Answer, what: str, *, secret: str, name: str) -> None:
     if status == 404:
         name = "series.influx.org" if "organization" in text else name
         raise SettingsError(name, f"{what}: {text}; `urbanpulse series init` creates what is missing")
+    if "file limit" in text:
+        raise TooLong(f"{what}: ask for less: {text}")
     if status == 429 or status >= 500:
         raise Away(f"{what}: status {status}: {text}", _retry_after(answer))
     raise SettingsError("series.url", f"{what}: status {status}: {text}")

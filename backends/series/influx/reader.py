@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backends.series.columns import HOUR, ROLLUP, concat, empty, take
+from backends.series.influx.answers import TooLong
 from backends.series.influx.questions import ROLLUPS, aggregate, cells, is_series, read_aggregates, span, where_series
 from backends.series.statistics import WHOLE, check_groups, check_rollup, fold, to_groups, to_ranking, to_rollups
 from core.batch import ReadingBatch
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
     from backends.series.columns import Columns
     from backends.series.influx.names import Names
-    from backends.series.influx.server import InfluxServer
+    from backends.series.influx.server import InfluxServer, Table
     from core.city import Series
 
 __all__ = ["InfluxSeriesReader"]
 
+_BEGIN, _END = -(1 << 63), (1 << 63) - 1
 _MOST_SLICES = 400
 """A range that would take more questions is asked in one, and refused by the server if it is too long for it."""
 
@@ -68,21 +70,27 @@ class InfluxSeriesReader:
     # -- one series
 
     def latest(self) -> ReadingBatch:
-        """Return the newest reading of every series; on InfluxDB 3 only of those that had one in the last two days."""
-        recent = " WHERE time > now() - 2d" if self._span() else ""
-        question = f'SELECT last("value") AS value, "q" FROM "reading"{recent} GROUP BY "device", "metric"'  # noqa: S608
-        with _asking():
-            tables = self._server.ask(self._raw, question)[0]
+        """Return the newest reading of every series; of the last two days only where InfluxDB 3 Core refuses more."""
+        try:
+            tables = self._latest(span(self._lowest(), _END))
+        except TooLong:
+            tables = self._latest("time > now() - 2d")
         series = self._names.ids([table["tags"] for table in tables])
         rows = [(number, *table["values"][0]) for number, table in zip(series, tables, strict=True) if number >= 0]
         rows.sort()
         ids, at, value, quality = zip(*rows, strict=True) if rows else ((), (), (), ())
         return ReadingBatch.of(ids, at, value, quality=[mask or 0 for mask in quality])
 
+    def _latest(self, when: str) -> list[Table]:
+        question = f'SELECT last("value") AS value, "q" FROM "reading" WHERE {when} GROUP BY "device", "metric"'  # noqa: S608
+        with _asking():
+            return self._server.ask(self._raw, question)[0]
+
     def readings(self, series: int, start: int, end: int, limit: int) -> ReadingBatch:
         """Return at most *limit* readings of *series* with start <= measured < end, ascending, oldest first."""
         batches: list[ReadingBatch] = []
         left = limit
+        start = max(start, self._lowest())
         for one in self._names.of([series]):
             for first, stop in self._slices(start, end):
                 if left <= 0:
@@ -132,7 +140,10 @@ class InfluxSeriesReader:
     def count(self) -> int:
         """Return how many distinct readings are stored; the server looks at all of them."""
         with _asking():
-            tables = self._server.ask(self._raw, 'SELECT count("value") FROM "reading"')[0]
+            tables = self._server.ask(
+                self._raw,
+                f'SELECT count("value") FROM "reading" WHERE {span(self._lowest(), _END)}',  # noqa: S608
+            )[0]
         return int(tables[0]["values"][0][1]) if tables else 0
 
     # -- many series
@@ -172,7 +183,12 @@ class InfluxSeriesReader:
         """Return the time below which readings are forgotten and only their rollups are left."""
         with _asking():
             tables = self._server.ask(self._coarse, 'SELECT max("floor") FROM "platform"')[0]
-        return int(tables[0]["values"][0][1]) if tables else -(1 << 63)
+        return int(tables[0]["values"][0][1]) if tables else _BEGIN
+
+    def _lowest(self) -> int:
+        """Return the time below which there may be readings that count as forgotten: where rows cannot be deleted."""
+        with _asking():
+            return _BEGIN if self._server.flavour.deletes else self._floor()
 
     def _scan(
         self,

@@ -6,13 +6,14 @@ out at the first use, so a server that is away at the start is only late.
 
 from __future__ import annotations
 
+import re
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from backends.series.influx.answers import Away, LinesRefused, check
+from backends.series.influx.answers import Away, LinesRefused, TooLong, check
 from backends.series.influx.flavours import FLAVOURS, Flavour
 from backends.series.influx.transport import Transport, check_url
 from core.errors import SettingsError, Unavailable
@@ -27,6 +28,8 @@ __all__ = ["InfluxServer", "Table"]
 Table = dict[str, Any]
 """One series of an InfluxQL answer: `name`, `tags`, `columns`, `values`."""
 
+_NO_DATABASE = re.compile(r"(database|bucket|retention policy|dbrp).*not found", re.IGNORECASE)
+_NO_MEASUREMENT = re.compile(r"(table|measurement).*not found", re.IGNORECASE)
 _FIRST_NS = -(1 << 63) + 2  # influxql/time.go: the least time that 1.x and 2.x store
 _LAST_NS = (1 << 63) - 2
 
@@ -186,8 +189,10 @@ def _tables(result: dict[str, Any], database: str, name: str) -> list[Table]:
     if error is None:
         found: list[Table] = result.get("series", [])
         return found
-    if "not found" in error:
+    if _NO_MEASUREMENT.search(error):  # 1.x and 2.x find nothing there, 3 may say so
+        return []
+    if _NO_DATABASE.search(error):
         raise SettingsError(name, f"{database!r}: {error}; `urbanpulse series init` creates what is missing")
     if "file limit" in error:
-        raise Away(f"the range holds more files than InfluxDB 3 Core opens at once: ask for less: {error}")
+        raise TooLong(f"the range holds more files than InfluxDB 3 Core opens at once: ask for less: {error}")
     raise Away(f"the question failed: {error}")

@@ -42,7 +42,7 @@ class Transport:
     Nothing is retried here: who holds the readings decides.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int = 4) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int = 16) -> None:
         import urllib3  # noqa: PLC0415 - only those who use an InfluxDB load it
 
         self._url = url

@@ -18,7 +18,7 @@ import numpy as np
 import structlog
 
 from backends.series.columns import DAY, HOUR, READINGS, keep_last, reading_columns, take
-from backends.series.influx.answers import Away, LinesRefused, TooLarge
+from backends.series.influx.answers import Away, LinesRefused, TooLarge, TooLong
 from backends.series.influx.lines import encode
 from backends.series.influx.rollups import Rollup
 from backends.series.influx.state import InfluxState
@@ -81,6 +81,7 @@ class InfluxSeriesWriter:
         self._lines_at_once = server.settings.batch_lines
         self._not_before = 0.0
         self._newest: NDArray[np.int64] | None = None
+        self._never = -(1 << 63)  # what is written in `_newest` for a series that nobody wrote
         self._state = InfluxState(folder, f"{server.url} {server.settings.database}", busy_seconds=busy_seconds)
         self._floor = self._state.floor()
         self._rollup = Rollup(server, names, self._state, self._send_columns)
@@ -171,24 +172,19 @@ class InfluxSeriesWriter:
     def _known_newest(self, series: int) -> NDArray[np.int64]:
         """Return the newest time of each series that anybody may have written, up to *series* at least."""
         if self._newest is None:
-            tables = (
-                self._server.ask(
+            try:
+                tables = self._server.ask(
                     self._server.settings.database, 'SELECT last("value") FROM "reading" GROUP BY "device", "metric"'
                 )[0]
-                if not self._server.flavour.span_ns
-                else None
-            )
-            if tables is None:  # InfluxDB 3 does not look back so far: what is not known may be there
-                self._newest = np.full(series + 1, _UNKNOWN)
-            else:
-                ids = self._names.ids([table.get("tags", {}) for table in tables])
-                self._newest = np.full(max([series, *ids]) + 1, -(1 << 63))
-                for number, table in zip(ids, tables, strict=True):
-                    if number >= 0:
-                        self._newest[number] = table["values"][0][0]
+            except TooLong:  # what InfluxDB 3 Core does not look for may be there
+                tables, self._never = [], _UNKNOWN
+            ids = self._names.ids([table.get("tags", {}) for table in tables])
+            self._newest = np.full(max([series, *ids]) + 1, self._never)
+            for number, table in zip(ids, tables, strict=True):
+                if number >= 0:
+                    self._newest[number] = table["values"][0][0]
         if len(self._newest) <= series:
-            default = _UNKNOWN if self._server.flavour.span_ns else -(1 << 63)
-            more = np.full(2 * series + 1 - len(self._newest), default)
+            more = np.full(2 * series + 1 - len(self._newest), self._never)
             self._newest = np.concatenate([self._newest, more])
         return self._newest
 

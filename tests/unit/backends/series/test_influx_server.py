@@ -206,6 +206,12 @@ def test_a_question_that_fails_says_why(reply: Reply, error: type[Exception], te
         server.ask("city", "SELECT 1")
 
 
+def test_a_measurement_that_is_not_there_holds_nothing() -> None:
+    reply = Reply(200, {"results": [{"statement_id": 0, "error": "table 'public.iox.platform' not found"}]})
+    with Play(lambda _: reply) as play, closing(InfluxServer(play.url, settings("v3"))) as server:
+        assert server.ask("city", "SELECT 1") == [[]]
+
+
 def test_questions_name_database_organisation_and_time_unit() -> None:
     with (
         Play(lambda _: Reply(200, {"results": [{"statement_id": 0}]})) as play,
