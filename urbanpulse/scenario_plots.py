@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from core.clock import to_ns
@@ -163,7 +164,7 @@ def _readings(axes: Axes, metric: str, clean: list[Emission], sent: list[Emissio
     if bad:
         lost = [scale(emission.due) for emission in bad]
         axes.plot(lost, [true[at] for at in lost], "x", color=_TOLD, ms=4, label="no number")
-        example = bad[0].raw if bad[0].raw is not None else repr(dict(bad[0].reports[0].values)).encode()
+        example = bad[0].raw if bad[0].raw is not None else msgspec.json.encode(bad[0].reports[0].values)
         text = example.decode("ascii", "replace")
         axes.text(0, -0.3, f"told: {text[:90]}", transform=axes.transAxes, fontsize=7)
     unit = metric_of(metric).unit
