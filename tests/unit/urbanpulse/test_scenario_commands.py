@@ -124,6 +124,23 @@ def test_every_kind_is_drawn_the_same_each_time_and_shown_in_the_docs(tmp_path: 
     assert all(len(content) < 60_000 for content in first.values())
 
 
+def test_the_tables_of_the_docs_are_those_of_the_program() -> None:
+    page = (ROOT / "docs/simulators.md").read_text()
+    known = json.loads(run("--json"))
+    rows = [f"| `{e['kind']}` | {e['changes']} | {e['size'] or '–'} | {e['what']} |" for e in known["faults"]]
+    rows += [f"| `{e['name']}` | {e['hours']:g} | {e['what']} |" for e in known["scenarios"]]
+
+    assert [row for row in rows if row not in page] == []
+
+
+def test_the_scenario_of_the_docs_holds(tmp_path: Path) -> None:
+    page = (ROOT / "docs/simulators.md").read_text()
+    path = tmp_path / "docs.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0])
+
+    assert "1 events and " in run("--check", str(path))
+
+
 def test_the_command_line_loads_no_plots_unless_they_are_asked_for() -> None:
     code = "import sys, urbanpulse.cli, urbanpulse.scenario_lists; print('matplotlib' in sys.modules)"
 
