@@ -8,7 +8,9 @@ our JSON to this installation's broker are registered like real ones. Those of o
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ from urbanpulse.roles.common import new_rng, stop_on_signals
 from urbanpulse.simulation_screen import DemoLines, new_screen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from core.city import Device, District
@@ -92,18 +95,19 @@ async def run_simulation(
     address = settings.broker_address
     credentials = await asyncio.to_thread(register_demo_city, installation)
     try:
-        await run_city(
-            settings=settings.simulator.model_copy(update=update),
-            broker=Broker(
-                address.host, address.port, tls_context(settings.mqtt.model_copy(update={"url": address.url}))
-            ),
-            credentials=credentials,
-            clock=SystemClock(),
-            rng=new_rng(),
-            stop=stop,
-            labels=labels or installation.folder / "labels.jsonl",
-            progress=DemoLines(as_json=as_json),
-        )
+        with _playing(installation.folder, alone=True):
+            await run_city(
+                settings=settings.simulator.model_copy(update=update),
+                broker=Broker(
+                    address.host, address.port, tls_context(settings.mqtt.model_copy(update={"url": address.url}))
+                ),
+                credentials=credentials,
+                clock=SystemClock(),
+                rng=new_rng(),
+                stop=stop,
+                labels=labels or installation.folder / "labels.jsonl",
+                progress=DemoLines(as_json=as_json),
+            )
     except* UrbanpulseError as group:
         raise _first(group) from None
 
@@ -151,7 +155,7 @@ async def run_scenario_simulation(settings: Settings, options: ScenarioOptions, 
     )
     screen = new_screen(scenario, speed=options.speed, wire=options.wire, clock=clock, as_json=as_json)
     try:
-        with screen:
+        with _playing(reach.folder, alone=n == 1), screen:
             summary = await run_scenario(run, clock=clock, stop=stop, progress=screen)
     except* UrbanpulseError as group:
         screen.summary(run.summary(), labels=labels.path, note=reach.note)
@@ -167,7 +171,31 @@ class _Reach:
 
     broker: Broker
     credentials: dict[str, str]
+    folder: Path | None = None  # of this installation, if its broker is used
     note: str = ""
+
+
+@contextmanager
+def _playing(folder: Path | None, *, alone: bool) -> Iterator[None]:
+    """Hold the right to play devices of this installation: the whole city alone, parts of it beside each other.
+
+    Two clients of one name throw each other off the broker, again and again.
+
+    Raises:
+        SettingsError: somebody else plays them.
+    """
+    if folder is None:
+        yield
+        return
+    with (folder / "simulator.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                "simulate",
+                f"another simulator (`up --demo`?) plays the devices of {folder}: stop it, or choose another --broker",
+            ) from None
+        yield
 
 
 def _reach(
@@ -181,11 +209,11 @@ def _reach(
     if options.wire == "json":
         address = settings.broker_address
         mqtt = settings.mqtt.model_copy(update={"url": address.url, "username": None})
-        return _Reach(_broker(mqtt), register_city(installation, districts, devices))
+        return _Reach(_broker(mqtt), register_city(installation, districts, devices), installation.folder)
     note = ""
     if not {_ROOTS[options.wire], "#", "+"} & {topic.split("/")[0] for topic in settings.mqtt.filters}:
         note = f"this platform's gateway does not read {options.wire} yet: it hears {', '.join(settings.mqtt.filters)}"
-    return _Reach(_broker(mqtt_for(installation, "integration")), {}, note)
+    return _Reach(_broker(mqtt_for(installation, "integration")), {}, installation.folder, note)
 
 
 def _broker(mqtt: MqttSettings) -> Broker:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -156,7 +156,9 @@ class LiveScreen(LineScreen):
     def _show(self, progress: Progress, reports: float, messages: float) -> None:
         numbers = progress.numbers
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        speed = self._behind(progress) or f"{progress.speed:.3g}x"
+        bar = ProgressBar(total=progress.total or 1, completed=progress.done, width=60)
+        table.add_row(f"[dim]{progress.phase}[/]", bar)
+        speed = self._behind(progress) or _times(float(f"{progress.speed:.3g}"))
         rows = {
             "city time": f"{_local(progress.now)}   {speed}" if progress.now else "",
             "devices": f"{progress.connected} of {progress.devices} connected, {numbers.reconnects} reconnects",
@@ -171,8 +173,7 @@ class LiveScreen(LineScreen):
         for name, text in rows.items():
             if text or name in {"faults", "events"}:
                 table.add_row(f"[dim]{name}[/]", escape(text or "none"))
-        bar = ProgressBar(total=progress.total or 1, completed=progress.done, width=60)
-        self._live.update(Group(bar, table), refresh=True)
+        self._live.update(table, refresh=True)
 
 
 class JsonScreen(LineScreen):

@@ -249,6 +249,21 @@ def test_ctrl_c_ends_a_run_in_order(stack: Stack, mosquitto: Any) -> None:
     assert {name: value.strip() for name, value in facts.items()} == {"finished": "no", "lost": "0"}
 
 
+def test_nobody_plays_devices_that_another_simulator_plays(stack: Stack) -> None:
+    """Two clients of one name would throw each other off the broker."""
+    stack.start("broker")
+    until(lambda: stack.is_open(stack.broker_port), "the broker's port")
+    stack.start("simulator", "--no-backfill", "--json")
+    until(lambda: "devices publish" in stack.log("simulator"), "the demo city to live", seconds=60)
+
+    status, _, complaint = simulate(stack, "--scenario", "normal", *QUICK, check=False)
+    stack.stop("simulator")
+
+    assert status == 1
+    assert "another simulator (`up --demo`?) plays the devices of" in complaint
+    assert simulate(stack, "--scenario", "normal", *QUICK, "--part", "1/5")[1][-1]["summary"]["devices"] == 5
+
+
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
