@@ -173,7 +173,9 @@ class EmbeddedSeriesReader:
     def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
         """Return aggregates of [start, end) per group over buckets of *width* ns; see `core.ports.SeriesStatistics`."""
         check_groups(series, group, width)
-        return to_groups(self._scan(series, start, end, width), series, group)
+        rows = self._scan(series, start, end, width, group)
+        found = np.unique(rows["series"])
+        return to_groups(rows, found, found)
 
     def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
         """Return the *n* of *series* with the greatest value over [start, end)."""
@@ -183,10 +185,15 @@ class EmbeddedSeriesReader:
         """Return the aggregates of *series* that begin in [start, end), by hour or day; here they are never behind."""
         return to_rollups(self._scan(series, *check_rollup(start, end, width), width))
 
-    def _scan(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Columns:
-        wanted = np.unique(series).astype(np.int32)
-        at_once = self._settings.slice_rows
-        return self._answer(lambda view: scan(view, self._files, wanted, start, end, width, rows_at_once=at_once))
+    def _scan(
+        self, series: NDArray[np.int32], start: int, end: int, width: int, group: NDArray[np.int32] | None = None
+    ) -> Columns:
+        wanted, at = np.unique(np.asarray(series, np.int32), return_index=True)
+        label = None if group is None else np.asarray(group, np.int32)[at]
+        rows = self._settings.slice_rows
+        return self._answer(
+            lambda view: scan(view, self._files, wanted, start, end, width, rows_at_once=rows, label=label)
+        )
 
     # -- how it is
 

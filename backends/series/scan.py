@@ -28,24 +28,40 @@ __all__ = ["scan"]
 
 # DuckDB divides towards zero, buckets round down
 _AGGREGATE = """
-SELECT series, max(measured) AS hour, count(*) AS n, sum(value) AS total, min(value) AS low, max(value) AS high,
-  arg_max(value, measured) AS last, bit_or(quality) AS quality
-FROM read_parquet($files)
+SELECT label AS series, max(measured) AS hour, count(*) AS n, sum(value) AS total, min(value) AS low,
+  max(value) AS high, arg_max(value, measured) AS last, bit_or(quality) AS quality
+FROM read_parquet($files) JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)
 WHERE series BETWEEN $first AND $last AND measured >= $start AND measured < $end
-  AND series IN (SELECT unnest($series))
-GROUP BY series, measured - (measured % $width + $width) % $width
+GROUP BY label, measured - (measured % $width + $width) % $width
+"""
+_ADD_UP = """
+SELECT label AS series, max(hour) AS hour, sum(n)::BIGINT AS n, sum(total) AS total, min(low) AS low,
+  max(high) AS high, arg_max(last, hour) AS last, bit_or(quality) AS quality
+FROM read_parquet($files) JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)
+WHERE series BETWEEN $first AND $last AND hour >= $start AND hour < $end
+GROUP BY label, hour - (hour % $width + $width) % $width
 """
 
 
 def scan(
-    view: View, files: Parquet, series: NDArray[np.int32], start: int, end: int, width: int, *, rows_at_once: int
+    view: View,
+    files: Parquet,
+    series: NDArray[np.int32],
+    start: int,
+    end: int,
+    width: int,
+    *,
+    rows_at_once: int,
+    label: NDArray[np.int32] | None = None,
 ) -> Columns:
     """Return what each of *series* (unique, ascending) did in [start, end), as `ROLLUP` rows by buckets of *width* ns.
 
-    Memory grows with *rows_at_once* and with the number of buckets, not with that of readings.
+    With *label*, one per series, rows are those of labels, added up over the series that share one; `last` is then
+    that of any of them. Memory grows with *rows_at_once* and with the number of buckets, not with that of readings.
     """
     if len(series) == 0:
         return empty(ROLLUP)
+    label = series if label is None else label
     floor = view.floor[READINGS.kind]
     raw = _parts(view, READINGS, series, max(start, floor), end)
     hot = _hot(view, series, max(start, floor), end)
@@ -62,8 +78,8 @@ def scan(
     done = {part.day for part in rollups}
     clean = [part for part in raw if part.day not in mixed and part.day not in done]
     pieces = [
-        _read_rollups(files, rollups, series, start, end, width),
-        _aggregate(files, clean, series, max(start, floor), end, width),
+        _aggregate(files, _ADD_UP, rollups, series, label, start, end, width),
+        _aggregate(files, _AGGREGATE, clean, series, label, max(start, floor), end, width),
     ]
     for day in sorted(mixed - done):
         paths = [part.path for part in raw if part.day == day]
@@ -71,7 +87,8 @@ def scan(
         today = take(hot, hot_days == day)
         for some in np.array_split(series, min(1 + size // rows_at_once, len(series))):
             span = (max(start, floor, day * DAY), min(end, (day + 1) * DAY))
-            pieces.append(_fold_rows(files, paths, today, some, span, width))
+            rows = _fold_rows(files, paths, today, some, span, width)
+            pieces.append({**rows, "series": label[np.searchsorted(series, rows["series"])]})
     rows = fold(pieces, width)
     return {**rows, "hour": rows["hour"] // width * width}
 
@@ -95,23 +112,18 @@ def _hot(view: View, series: NDArray[np.int32], start: int, end: int) -> Columns
     return concat(VALUES, found)
 
 
-def _read_rollups(
-    files: Parquet, parts: Sequence[Part], series: NDArray[np.int32], start: int, end: int, width: int
-) -> Columns:
-    rows = files.read(
-        ROLLUP,
-        [part.path for part in parts],
-        "series BETWEEN ? AND ? AND hour >= ? AND hour < ?",
-        [int(series[0]), int(series[-1]), start, end],
-    )
-    return fold([take(rows, np.isin(rows["series"], series))], width)
-
-
 def _aggregate(
-    files: Parquet, parts: Sequence[Part], series: NDArray[np.int32], start: int, end: int, width: int
+    files: Parquet,
+    sql: str,
+    parts: Sequence[Part],
+    series: NDArray[np.int32],
+    label: NDArray[np.int32],
+    start: int,
+    end: int,
+    width: int,
 ) -> Columns:
     found = files.query(
-        _AGGREGATE,
+        sql,
         [part.path for part in parts],
         {
             "first": int(series[0]),
@@ -120,6 +132,7 @@ def _aggregate(
             "end": end,
             "width": width,
             "series": series.tolist(),
+            "label": label.tolist(),
         },
     )
     return concat(ROLLUP, [{name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns} for piece in found])
