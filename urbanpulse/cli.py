@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from core.errors import UrbanpulseError
-from urbanpulse.commands import admin, certs, city, config, record, roles, scenarios, score, series, simulate
+from urbanpulse.commands import admin, certs, city, config, grafana, record, roles, scenarios, score, series, simulate
 
 __all__ = ["app", "main"]
 
@@ -29,7 +29,7 @@ for verb in (
     app.command()(verb)
 for noun, commands in (
     *(("device", admin.device_app), ("key", admin.key_app), ("user", admin.user_app)),
-    *(("certs", certs.certs_app), ("series", series.series_app)),
+    *(("certs", certs.certs_app), ("series", series.series_app), ("grafana", grafana.grafana_app)),
 ):
     app.add_typer(commands, name=noun)
 

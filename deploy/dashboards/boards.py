@@ -520,7 +520,9 @@ def _platform_processing(board: Board) -> None:
         lines(
             "Stores behind the log",
             "Log positions that each store has yet to take; while a store is away it grows, afterwards it falls to 0.",
-            Prom("max(city_gateway_log_position) - on() group_right() city_processor_store_position", "{{store}}"),
+            Prom(
+                "scalar(max(city_gateway_log_position)) - max by (store) (city_processor_store_position)", "{{store}}"
+            ),
             unit="short",
         ),
         lines(
