@@ -47,9 +47,9 @@ class Pace:
         self._slipped = 0.0  # seconds that the world has waited
         self._marks: deque[tuple[float, int]] = deque()
 
-    def begin(self) -> None:
-        """Let the world's time go."""
-        self._began = self._clock.monotonic()
+    def begin(self, late_seconds: float = 0.0) -> None:
+        """Let the world's time go, as if it had begun *late_seconds* ago (real time)."""
+        self._began = self._clock.monotonic() - late_seconds
 
     def now(self) -> int:
         """Return the world's time."""

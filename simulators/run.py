@@ -155,11 +155,13 @@ class ScenarioRun:
         rng: random.Random,
         labels: Sequence[Label],
         on_label: Callable[[Label], None],
+        live: bool = False,
     ) -> None:
         """Make the devices; nothing is connected yet.
 
         *devices* are those of the city that this process plays, *labels* those that it tells to *on_label* when they
-        begin, *world* and *scenario* the whole ones. *persistent* is whether the broker shall keep sessions.
+        begin, *world* and *scenario* the whole ones. *persistent* is whether the broker shall keep sessions, *live*
+        whether the world's time is ours: it has gone on while the devices connected.
 
         Raises:
             SettingsError: a device has no password while others have.
@@ -169,6 +171,7 @@ class ScenarioRun:
         self._settings = settings
         self._clock = clock
         self._speed = speed
+        self._live = live
         self._labels = deque(labels)
         self._begun: list[Label] = []
         self._on_label = on_label
@@ -251,7 +254,7 @@ class ScenarioRun:
         await self.fleet.reach(len(self.fleet.devices))
         self._connect_seconds = self._clock.monotonic() - began
         self.phase = "live"
-        self.pace.begin()
+        self.pace.begin((self._clock.now_ns() - self._scenario.start) / _S if self._live else 0.0)
         await self._play(scripts)
         await self._until(self._scenario.end)
         for device in self.fleet.devices.values():

@@ -152,6 +152,7 @@ async def run_scenario_simulation(settings: Settings, options: ScenarioOptions, 
         rng=new_rng(),
         labels=[label for label in scenario.labels if label.device in names or (label.device is None and k == 1)],
         on_label=labels.write,
+        live=options.start is None and options.speed == 1,
     )
     screen = new_screen(scenario, speed=options.speed, wire=options.wire, clock=clock, as_json=as_json)
     try:

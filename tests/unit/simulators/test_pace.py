@@ -44,6 +44,16 @@ def test_a_fast_world_waits_for_what_is_late_and_does_not_hurry_afterwards() -> 
     assert pace.now() == START + 1200 * S
 
 
+def test_a_world_that_is_ours_has_gone_on_before_the_run_began() -> None:
+    clock = ManualClock()
+    pace = Pace(START, 1.0, clock)
+
+    pace.begin(late_seconds=7.0)
+
+    assert pace.now() == START + 7 * S
+    assert pace.elapsed() == 7.0
+
+
 def test_a_little_late_is_caught_up_with() -> None:
     pace, clock = begun(600.0)
     clock.advance(0.5)

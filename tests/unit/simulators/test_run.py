@@ -160,6 +160,7 @@ def make_run(scenario: Scenario, town: City, broker: Broker, clock: Any, **optio
         "speed": options.pop("speed", 3600.0),
         "credentials": options.pop("credentials", {}),
         "on_label": options.pop("on_label", lambda _: None),
+        "live": options.pop("live", False),
     }
     settings = SimulatorSettings(
         **{"reconnect_min_seconds": 0.05, "reconnect_max_seconds": 0.2, "keepalive_seconds": 5} | options
@@ -338,6 +339,31 @@ async def test_a_broker_that_cannot_follow_slows_the_world_down_and_drops_nothin
     assert summary.numbers.acked == summary.numbers.messages == expected(calm, town)
     assert summary.effective_speed < 500_000
     assert summary.lost == 0
+
+
+async def test_a_live_world_keeps_our_time_and_loses_no_report_from_before_all_were_connected(
+    start_broker: Any, listen: Any, clock: Any, tmp_path: Path, town: City, until: Any
+) -> None:
+    broker = start_broker("mosquitto")
+    file = tmp_path / "live.toml"
+    file.write_text(CALM)
+    played = load_scenario(file, town, SEED, clock.now_ns() - 20_000_000_000, hours=0.01, interval_seconds=1.0)
+    listener = await listen(broker.address)
+    run = make_run(played, town, broker.address, clock, speed=1.0, live=True)
+    stop = asyncio.Event()
+    lag: list[float] = []
+
+    def show(progress: Progress) -> None:
+        if progress.phase == "live" and run.fleet.numbers.acked > 20 * 21:
+            lag.append((clock.now_ns() - run.pace.now()) / 1e9)
+            stop.set()
+
+    summary = await play(run, clock, stop, show)
+
+    assert summary.lost == 0
+    assert lag[0] < 10  # of the 20 seconds that had gone by before
+    await until(lambda: len(listener.readings()) == summary.numbers.acked)
+    assert min(at for _, at, _, _ in listener.readings()) < played.start // 1_000_000 + 2000
 
 
 @pytest.mark.parametrize("wire", ["senml", "chirpstack", "ttn", "ultralight", "line"])
