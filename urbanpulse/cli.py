@@ -12,7 +12,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from core.errors import UrbanpulseError
-from urbanpulse.commands import admin, certs, city, config, grafana, record, roles, scenarios, score, series, simulate
+from urbanpulse.commands import (
+    admin,
+    backup,
+    certs,
+    city,
+    config,
+    grafana,
+    record,
+    roles,
+    scenarios,
+    score,
+    series,
+    simulate,
+)
 
 __all__ = ["app", "main"]
 
@@ -24,6 +37,7 @@ app = typer.Typer(
 for verb in (
     *(roles.up, roles.broker, roles.gateway, roles.process, roles.serve, roles.state_hash),
     *(record.record, simulate.simulate, scenarios.scenarios, score.score, city.city),
+    *(backup.backup, backup.restore),
     *(config.check_config, config.print_config, config.version),
 ):
     app.command()(verb)
