@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from grafana_foundation_sdk.builders import annotationslist, bargauge, common, dashboard, stat, table
-from grafana_foundation_sdk.builders import timeseries as series
-from grafana_foundation_sdk.cog.builder import Builder
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models import common as kinds
-from grafana_foundation_sdk.models import dashboard as model
+from warnings import catch_warnings, simplefilter
 
 from core.metrics import METRICS
+
+with catch_warnings():  # it would rather have the second schema, which Grafana reads from 12 on only
+    simplefilter("ignore", DeprecationWarning)
+    from grafana_foundation_sdk.builders import annotationslist, bargauge, common, dashboard, stat, table
+    from grafana_foundation_sdk.builders import timeseries as series
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.variants import Dataquery
+    from grafana_foundation_sdk.models import common as kinds
+    from grafana_foundation_sdk.models import dashboard as model
 
 __all__ = ["METRICS_OF", "READINGS", "ROLLUPS", "Ask", "Board", "Plot", "Prom", "bars", "figure", "lines", "listed"]
 

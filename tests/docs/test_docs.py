@@ -5,37 +5,20 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
-from api import ApiSettings, LiveHub
-from api.auth import Attempts
-from api.metrics import ApiMetrics
 from api.routes import alerts, devices, health, latest, ledger, live, series, session
-from backends.live import MqttConnection, MqttLivePublisher
-from backends.log import LogSettings, SqliteLog
-from backends.series import SeriesSettings, open_writer
 from core.admission import Outcome, Reason
 from core.alerts import TRANSITIONS, AlertState, EventKind
-from core.batch import ReadingBatch
-from core.clock import ManualClock
-from core.live import LiveFrame
 from core.texts import _WHY
-from gateway.metrics import GatewayMetrics
-from processors.metrics import ProcessorMetrics
-from urbanpulse.broker import Broker
-from urbanpulse.broker_settings import BrokerSettings
 from urbanpulse.cli import app
+from urbanpulse.grafana import platform_registry
 from urbanpulse.settings import settings_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 def text(name: str) -> str:
@@ -47,15 +30,7 @@ def test_every_setting_stands_in_the_settings_page_as_it_is() -> None:
 
 
 def test_every_metric_is_explained_and_no_other(tmp_path: Path) -> None:
-    registry, clock, api = CollectorRegistry(), ManualClock(), ApiSettings()
-    GatewayMetrics(registry)
-    ProcessorMetrics(registry)
-    hub = LiveHub(_no_frames, ReadingBatch.empty, clock=clock, settings=api, epoch="docs")
-    ApiMetrics(registry, hub, Attempts(1, 1.0))
-    Broker(BrokerSettings(), folder=tmp_path, services={}, devices=dict[str, str], clock=clock, metrics=registry)
-    SqliteLog(tmp_path / "log.sqlite", LogSettings(), clock=clock, registry=registry).close()
-    open_writer(tmp_path / "series", SeriesSettings(), registry=registry).close()
-    MqttLivePublisher(MqttConnection("127.0.0.1"), clock=clock, registry=registry)
+    registry = platform_registry(tmp_path)
     rows = {
         (family.name + ("_total" if family.type == "counter" else ""), family.documentation.rstrip("."))
         for family in registry.collect()
@@ -65,11 +40,6 @@ def test_every_metric_is_explained_and_no_other(tmp_path: Path) -> None:
 
     assert len(rows) > 30
     assert table in text("docs/operations.md"), table
-
-
-async def _no_frames() -> AsyncIterator[LiveFrame]:
-    for n in range(0):
-        yield LiveFrame(epoch="docs", n=n, sent=0)
 
 
 def test_every_route_stands_in_the_api_page() -> None:
