@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from core.topics import readings_topic, status_topic
+from core.topics import readings_topic
 from simulators.messages import Emission, Message
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from simulators.messages import WireFormat
     from simulators.settings import SimulatorSettings
 
-__all__ = ["Broker", "Link", "Numbers", "OwnWords", "VirtualDevice"]
+__all__ = ["Broker", "Link", "Numbers", "VirtualDevice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +105,6 @@ class Link(enum.Enum):
     CONNECTING = "connecting"  # TCP, TLS and CONNECT, in a thread
     GREETING = "greeting"  # CONNECT is sent, CONNACK awaited
     UP = "up"
-
-
-class OwnWords:
-    """What a device of ours says of itself: retained `online` and `offline`. Its readings come ready made."""
-
-    def births(self, device: str, at: int) -> tuple[Message, ...]:  # noqa: ARG002 - the signature is WireFormat's
-        """Return `online`."""
-        return (Message(status_topic(device), b"online", retain=True),)
-
-    def encode(self, emission: Emission) -> tuple[Message, ...]:
-        """Return bytes that are ready; only those can be sent."""
-        return (Message(readings_topic(emission.device), emission.raw or b"", retain=emission.retain),)
-
-    def will(self, device: str, at: int) -> Message | None:  # noqa: ARG002 - the signature is WireFormat's
-        """Return `offline`."""
-        return Message(status_topic(device), b"offline", retain=True)
-
-    def farewell(self, device: str, at: int) -> tuple[Message, ...]:  # noqa: ARG002 - the signature is WireFormat's
-        """Return `offline`, which the last will would have said."""
-        return (Message(status_topic(device), b"offline", retain=True),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from core.errors import SettingsError, Unavailable
-from simulators.device import Broker, Link, Numbers, OwnWords, VirtualDevice
+from simulators.device import Broker, Link, Numbers, VirtualDevice
+from simulators.wire import wire_format
 
 if TYPE_CHECKING:
     import random
@@ -78,14 +79,15 @@ class Fleet:
     ) -> None:
         """Make the devices; nothing is connected yet.
 
-        *wire* is what they speak (default: what they publish is ready made), *now_ns* the time that they live in
-        (default: the clock's), *persistent* whether the broker shall keep their sessions.
+        *wire* is what they speak (default: our JSON), *now_ns* the time that they live in (default: the clock's),
+        *persistent* whether the broker shall keep their sessions.
 
         Raises:
             SettingsError: a device has no password while others have.
         """
         self.numbers = Numbers()
         self.moved = asyncio.Event()
+        speaker = wire or wire_format("json", (), 0)
         self._broker = broker
         self._settings = settings
         self._clock = clock
@@ -103,7 +105,7 @@ class Fleet:
                 loop=asyncio.get_running_loop(),
                 numbers=self.numbers,
                 on_progress=self.moved.set,
-                wire=wire or OwnWords(),
+                wire=speaker,
                 now_ns=now_ns or clock.now_ns,
                 persistent=persistent,
             )
