@@ -9,6 +9,7 @@ that the store itself knows, and the one that counts after a restart.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -33,7 +34,10 @@ R = TypeVar("R")
 
 
 class Lane(Generic[T, R]):
-    """A bounded queue of (position, item, weight) and the loop that applies it."""
+    """A bounded queue of (position, item, weight) and the loop that applies it.
+
+    At most *limit* weight is queued and *at_once* applied in one call, or one item that is heavier.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Lane(Generic[T, R]):
         applied: Callable[[int, R], None],
         done: int,
         limit: int,
+        at_once: int = sys.maxsize,
         executor: Executor,
         clock: Clock,
         settings: ProcessorSettings,
@@ -52,6 +57,7 @@ class Lane(Generic[T, R]):
         self._apply = apply
         self._applied = applied
         self._limit = limit
+        self._at_once = at_once
         self._executor = executor
         self._clock = clock
         self._settings = settings
@@ -100,21 +106,24 @@ class Lane(Generic[T, R]):
             self._changed.notify_all()
 
     async def run(self) -> None:
-        """Apply what is queued, all of it at once, until closed."""
+        """Apply what is queued, as much of it at once as may be, until closed."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._queue or self._is_closing)
                 if not self._queue:
                     return
-                items = list(self._queue)
-                self._queue.clear()
+                items = [self._queue.popleft()]
+                weight = items[0][2]
+                while self._queue and weight + self._queue[0][2] <= self._at_once:
+                    items.append(self._queue.popleft())
+                    weight += items[-1][2]
                 self._is_busy = True
             position = items[-1][0]
             if not await self._apply_until_done(position, [item for _, item, _ in items]):
                 return
             async with self._changed:
                 self._is_busy = False
-                self._weight -= sum(weight for _, _, weight in items)
+                self._weight -= weight
                 self.stored = position
                 self.done = max(self.done, position)
                 self._changed.notify_all()

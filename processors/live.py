@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
+import structlog
 
 from core.batch import ReadingBatch
+from core.errors import Unavailable
 from core.live import LiveFrame
 from processors.pipeline import LiveRows
+from processors.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from core.clock import Clock
+    from core.ports import LivePublisher
+    from processors.metrics import ProcessorMetrics
     from processors.settings import ProcessorSettings
 
-__all__ = ["LiveGatherer"]
+__all__ = ["LiveGatherer", "send_frames"]
 
 _NS_PER_MS = 1_000_000
+_PUBLISH_SECONDS = 2.0  # a live frame that takes longer is of no use any more
 
 
 class LiveGatherer:
@@ -80,6 +88,38 @@ class LiveGatherer:
             online=[device for device, online in devices if online],
             offline=[device for device, online in devices if not online],
         )
+
+
+async def send_frames(
+    gatherer: LiveGatherer,
+    live: LivePublisher,
+    *,
+    settings: ProcessorSettings,
+    clock: Clock,
+    stop: asyncio.Event,
+    metrics: ProcessorMetrics,
+) -> None:
+    """Publish the frames of *gatherer* until *stop*; what is not taken in time is lost, and only told."""
+    log = structlog.get_logger()
+    is_away = False
+    while not stop.is_set():
+        await wait(clock, settings.live_seconds, stop)
+        frame = gatherer.frame(clock.now_ns())
+        if frame is None:
+            continue
+        try:
+            async with asyncio.timeout(_PUBLISH_SECONDS):
+                await live.publish(frame)
+        except (Unavailable, TimeoutError) as error:
+            metrics.frames.labels("lost").inc()
+            if not is_away:
+                log.warning("live feed is away: frames are lost, nothing else", error=str(error))
+            is_away = True
+        else:
+            metrics.frames.labels("sent").inc()
+            if is_away:
+                log.info("live feed is back")
+            is_away = False
 
 
 def _cut(batch: ReadingBatch, part: slice) -> ReadingBatch:

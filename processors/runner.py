@@ -1,10 +1,11 @@
 """This module is the processor's run: it carries entries from the log to the pipeline and effects to the stores.
 
-    log --read, decode, judge (one thread)--> series lane --> series store
+    log --read, decode, judge (one thread)--> series lane --> series store, or spool --> series store
                                               alerts lane --> catalog --> changed alerts --> live frames
                                               rows, devices -------------------------------> live frames
 
-- Each store has its own lane (`processors.lane`): when one is away the others go on until its backlog is full.
+- Each store has its own lane (`processors.lane`): when one is away the others go on until its backlog is full. A
+  series store that is another server has a spool (`processors.spool`) before it, whose backlog is a disk.
 - An alert is named in a live frame only after it is recorded, so whoever fetches it finds it.
 - A snapshot taken at position P is kept after both stores hold P, and the log is told the position of the snapshot
   *before*, so that a damaged newest snapshot still finds its entries.
@@ -15,29 +16,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
 import structlog
 
 from core.alerts import AlertEvent, EventKind
 from core.batch import ReadingBatch
-from core.entry import LogEntry
-from core.errors import MalformedPayload, Unavailable
-from core.ports import Bands
+from core.errors import Unavailable
 from processors.alerting.rules import load_rules
+from processors.forwarder import Forwarder
+from processors.intake import Intake
 from processors.lane import Lane
-from processors.live import LiveGatherer
+from processors.live import LiveGatherer, send_frames
 from processors.lookup import SeriesLookup
 from processors.metrics import ProcessorMetrics
 from processors.notify.notifier import Notifier, senders_for
 from processors.pipeline import NO_BANDS, Effects, Pipeline
 from processors.restart import CONSUMER, Start, find_start
+from processors.spool import Spool, concat_bands
 from processors.standard import StandardParts
+from processors.waiting import Retry, wait
 
 if TYPE_CHECKING:
     import random
@@ -46,16 +48,12 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from core.clock import Clock
-    from core.ports import AlertJournal, LivePublisher, LogConsumer, Outbox, Registry, SeriesWriter, Snapshots
+    from core.ports import AlertJournal, Bands, LivePublisher, LogConsumer, Outbox, Registry, SeriesWriter, Snapshots
     from processors.notify.notifier import NoticeSender
     from processors.settings import NotifySettings, ProcessorSettings
+    from processors.spool import SpoolLog
 
 __all__ = ["run"]
-
-T = TypeVar("T")
-
-_SLICE_SECONDS = 0.2  # how long a waiting task may overlook that it should stop
-_PUBLISH_SECONDS = 2.0  # a live frame that takes longer is of no use any more
 
 
 async def run(
@@ -65,6 +63,7 @@ async def run(
     log: LogConsumer,
     registry: Registry,
     series: SeriesWriter,
+    spool: SpoolLog | None = None,
     journal: AlertJournal,
     outbox: Outbox,
     live: LivePublisher,
@@ -77,8 +76,9 @@ async def run(
 ) -> None:
     """Process the log until *stop* is set; then finish the batch at hand, keep the state and return.
 
-    *senders* maps channels to what delivers their notices; the webhook of *notify* is added here. The ports are used
-    from threads, each port by one thread at a time. Ports are left open: whoever made them closes them.
+    *spool* keeps what *series* is to get while that is away; without it that is kept in memory, as long as there is
+    room. *senders* maps channels to what delivers their notices; the webhook of *notify* is added here. The ports are
+    used from threads, each port by one thread at a time. Ports are left open: whoever made them closes them.
 
     Raises:
         SettingsError: rules or webhook settings are wrong, or log and stores do not belong together.
@@ -96,17 +96,22 @@ async def run(
         with ExitStack() as stack:
             threads = {
                 name: stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix=f"processor-{name}"))
-                for name in ("judge", "series", "alerts", "upkeep", "outbox")
+                for name in ("judge", "series", "store", "alerts", "upkeep", "snapshots", "outbox")
             }
             loop = asyncio.get_running_loop()
-            begin = _Retry(clock, settings, stop)
-            start = await begin.until_done(
-                lambda: loop.run_in_executor(threads["judge"], find_start, log, series, journal, snapshots, fresh)
-            )
-            if start is None:
+
+            def begin() -> tuple[Start, Spool | None]:
+                if spool is None:
+                    return find_start(log, series, journal, snapshots, fresh), None
+                front = Spool(spool, series, settings=settings.spool, clock=clock, metrics=shown)
+                return find_start(log, front, journal, snapshots, fresh), front
+
+            begun = await Retry(clock, settings, stop).until_done(lambda: loop.run_in_executor(threads["judge"], begin))
+            if begun is None:
                 return
+            start, front = begun
             runner = _Runner(
-                settings=settings, log=log, lookup=lookup, series=series, journal=journal, live=live,
+                settings=settings, log=log, lookup=lookup, series=series, spool=front, journal=journal, live=live,
                 snapshots=snapshots, clock=clock, stop=stop, metrics=shown, threads=threads, start=start,
                 epoch=f"{rng.getrandbits(64):016x}", notify=notifier.wake,
             )  # fmt: skip
@@ -123,44 +128,6 @@ class _Written:
     bands: Bands
 
 
-class _Retry:
-    """Asks again, with growing waits, while a part is away; says so once."""
-
-    def __init__(self, clock: Clock, settings: ProcessorSettings, stop: asyncio.Event) -> None:
-        self._clock = clock
-        self._settings = settings
-        self._stop = stop
-        self._wait = settings.retry_seconds
-        self._is_away = False
-
-    async def until_done(self, ask: Callable[[], asyncio.Future[T]]) -> T | None:
-        """Return the answer, None if stopped before there was one."""
-        log = structlog.get_logger()
-        while not self._stop.is_set():
-            try:
-                answer = await ask()
-            except Unavailable as error:
-                if not self._is_away:
-                    log.warning("part is away", part=error.part, error=error.detail)
-                self._is_away = True
-                await _wait(self._clock, self._wait, self._stop)
-                self._wait = min(self._wait * 2, self._settings.retry_max_seconds)
-            else:
-                if self._is_away:
-                    log.info("part is back")
-                self._is_away, self._wait = False, self._settings.retry_seconds
-                return answer
-        return None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cycle:
-    """What one visit to the log brought; `state` is there if it was asked for."""
-
-    effects: Effects | None
-    is_more: bool
-
-
 class _Runner:
     def __init__(
         self,
@@ -169,6 +136,7 @@ class _Runner:
         log: LogConsumer,
         lookup: SeriesLookup,
         series: SeriesWriter,
+        spool: Spool | None,
         journal: AlertJournal,
         live: LivePublisher,
         snapshots: Snapshots,
@@ -182,8 +150,10 @@ class _Runner:
     ) -> None:
         self._settings = settings
         self._log = log
-        self._lookup = lookup
-        self._series_store = series
+        self._series_store: SeriesWriter = series if spool is None else spool
+        self._forwarder = None if spool is None else Forwarder(
+            spool, executor=threads["store"], clock=clock, settings=settings, stop=stop, metrics=metrics
+        )  # fmt: skip
         self._journal = journal
         self._live = live
         self._snapshots = snapshots
@@ -191,20 +161,18 @@ class _Runner:
         self._stop = stop
         self._metrics = metrics
         self._threads = threads
-        self._pipeline = start.pipeline
+        self._intake = Intake(start, log, lookup, settings=settings, clock=clock, metrics=metrics)
         self._start = start
         self._notify = notify
         self._gatherer = LiveGatherer(epoch, settings)
-        self._waiting: deque[tuple[int, LogEntry]] = deque()
-        self._read_to = start.pipeline.position
         self._kept = start.pipeline.position  # position of the newest snapshot
         self._taken = self._kept  # position of the state that is being kept
         self._keeping: asyncio.Task[None] | None = None
-        self._is_lagging_known = 0.0
         self._series: Lane[_Written, None] = Lane(
-            "series", self._write_series, applied=lambda _position, _result: None, done=start.series,
-            limit=settings.series_backlog_readings, executor=threads["series"], clock=clock, settings=settings,
-            metrics=metrics,
+            "series" if spool is None else "spool", self._write_series, applied=self._written, done=start.series,
+            limit=settings.series_backlog_readings,
+            at_once=sys.maxsize if spool is None else settings.spool.chunk_readings,
+            executor=threads["series"], clock=clock, settings=settings, metrics=metrics,
         )  # fmt: skip
         self._alerts: Lane[tuple[AlertEvent, ...], list[str]] = Lane(
             "alerts", self._record, applied=self._recorded, done=start.journal, limit=settings.events_backlog,
@@ -218,8 +186,14 @@ class _Runner:
             group.create_task(self._alerts.run(), name="alerts lane"),
         ]
         group.create_task(self._hurry(), name="stop")
-        group.create_task(self._send_frames(), name="live frames")
+        group.create_task(
+            send_frames(self._gatherer, self._live, settings=self._settings, clock=self._clock, stop=self._stop,
+                        metrics=self._metrics),
+            name="live frames",
+        )  # fmt: skip
         group.create_task(self._maintain(), name="series upkeep")
+        if self._forwarder is not None:
+            group.create_task(self._forwarder.run(), name="spool")
         await self._follow(group)
         position, state = await self._take()
         await self._series.close()
@@ -234,90 +208,40 @@ class _Runner:
             self._keeping.cancel()
         if done >= position > self._kept:
             await self._keep(position, state)
+        if self._forwarder is not None:
+            await self._forwarder.finish()
 
     async def _hurry(self) -> None:
         await self._stop.wait()
         await self._series.hurry()
         await self._alerts.hurry()
+        if self._forwarder is not None:
+            self._forwarder.wake()
 
     # -- log to effects ----------------------------------------------------------------------------------------------
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
-        retry = _Retry(self._clock, self._settings, self._stop)
+        retry, intake = Retry(self._clock, self._settings, self._stop), self._intake
         loop = asyncio.get_running_loop()
-        kept_at, kept_position = self._clock.monotonic(), self._read_to
+        kept_at, kept_position = self._clock.monotonic(), intake.read_to
         while not self._stop.is_set():
             began = self._clock.monotonic()
-            cycle = await retry.until_done(lambda: loop.run_in_executor(self._threads["judge"], self._visit))
+            cycle = await retry.until_done(lambda: loop.run_in_executor(self._threads["judge"], intake.visit))
             if cycle is None:
                 return
             if cycle.effects is not None:
                 await self._spread(cycle.effects)
             now = self._clock.monotonic()
             due = now - kept_at >= self._settings.snapshot_seconds
-            due = due or self._read_to - kept_position >= self._settings.snapshot_entries
-            if due and self._pipeline.position > self._kept and (self._keeping is None or self._keeping.done()):
+            due = due or intake.read_to - kept_position >= self._settings.snapshot_entries
+            if due and intake.pipeline.position > self._kept and (self._keeping is None or self._keeping.done()):
                 # taken now, kept when both stores are as far; processing goes on meanwhile
                 self._taken, state = await self._take()
                 self._keeping = group.create_task(self._keep(self._taken, state), name="snapshot")
-                kept_at, kept_position = now, self._read_to
+                kept_at, kept_position = now, intake.read_to
             if not cycle.is_more:
                 pause = self._settings.poll_seconds if cycle.effects is None else self._settings.cycle_seconds
-                await _wait(self._clock, max(pause - (now - began), 0.0), self._stop)
-
-    def _visit(self) -> _Cycle:
-        """Read and judge what fits into one batch (in the judge's thread)."""
-        limit = self._settings.cycle_entries
-        is_more = True
-        if not self._waiting:
-            found = self._log.read(self._read_to, limit)
-            is_more = len(found) == limit
-            for position, data in found:
-                self._read_to = position
-                try:
-                    self._waiting.append((position, LogEntry.from_bytes(data)))
-                except MalformedPayload as error:
-                    self._metrics.damaged.inc()
-                    structlog.get_logger().error(
-                        "log entry is damaged and left out", position=position, error=error.detail
-                    )
-        entries = self._next_entries()
-        if not entries:
-            self._show_lag(0)
-            return _Cycle(None, is_more=False)
-        with self._metrics.cycle.time():
-            self._lookup.ensure({i for _, e in entries for i in np.unique(e.batch.series).tolist()})
-            effects = self._pipeline.process(entries)
-        for _ in entries:
-            self._waiting.popleft()
-        self._metrics.entries.inc(len(entries))
-        self._metrics.readings.inc(len(effects.batch))
-        self._show_lag(effects.logged)
-        return _Cycle(effects, is_more=is_more or bool(self._waiting))
-
-    def _next_entries(self) -> list[tuple[int, LogEntry]]:
-        """Return the next batch; it never reaches across a position that a store or the live feed starts from."""
-        cuts = {self._start.series, self._start.journal, self._start.head}
-        entries: list[tuple[int, LogEntry]] = []
-        readings = 0
-        for position, entry in self._waiting:
-            readings += len(entry.batch)
-            if entries and readings > self._settings.cycle_readings:
-                break
-            entries.append((position, entry))
-            if position in cuts:
-                break
-        return entries
-
-    def _show_lag(self, logged: int) -> None:
-        metrics = self._metrics
-        metrics.position.set(self._pipeline.position)
-        metrics.machines.set(len(self._pipeline.life))
-        metrics.machines_refused.set(self._pipeline.life.refused)
-        metrics.lag_seconds.set(max(self._clock.now_ns() - logged, 0) / 1e9 if logged else 0)
-        if self._clock.monotonic() - self._is_lagging_known >= 1.0:
-            self._is_lagging_known = self._clock.monotonic()
-            metrics.lag_entries.set(max(self._log.head() - self._read_to + len(self._waiting), 0))
+                await wait(self._clock, max(pause - (now - began), 0.0), self._stop)
 
     # -- effects to stores -------------------------------------------------------------------------------------------
 
@@ -334,9 +258,12 @@ class _Runner:
 
     def _write_series(self, position: int, items: Sequence[_Written]) -> None:
         batch = ReadingBatch.concat(item.batch for item in items)
-        names = ("series", "hour", "expected", "low", "high")
-        bands = Bands(*(np.concatenate([getattr(item.bands, name) for item in items]) for name in names))
+        bands = concat_bands([item.bands for item in items])
         self._series_store.write(CONSUMER, position, batch, bands if len(bands.series) else None)
+
+    def _written(self, _position: int, _result: None) -> None:
+        if self._forwarder is not None:
+            self._forwarder.wake()
 
     def _record(self, position: int, items: Sequence[tuple[AlertEvent, ...]]) -> list[str]:
         return self._journal.record(CONSUMER, position, [event for events in items for event in events])
@@ -351,9 +278,10 @@ class _Runner:
 
     async def _take(self) -> tuple[int, bytes]:
         """Take the state now, and queue the marks by which the stores will say that they are as far."""
-        position = self._pipeline.position
+        pipeline = self._intake.pipeline
+        position = pipeline.position
         loop = asyncio.get_running_loop()
-        state = await loop.run_in_executor(self._threads["judge"], self._pipeline.to_bytes)
+        state = await loop.run_in_executor(self._threads["judge"], pipeline.to_bytes)
         await self._series.put(position, _Written(ReadingBatch.empty(), NO_BANDS), 0)
         await self._alerts.put(position, (), 0)
         return position, state
@@ -363,7 +291,7 @@ class _Runner:
         await self._alerts.reached(position)
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._threads["upkeep"], self._save, position, state)
+            await loop.run_in_executor(self._threads["snapshots"], self._save, position, state)
         except Unavailable as error:
             self._metrics.snapshots.labels("failed").inc()
             structlog.get_logger().warning("snapshot not kept", position=position, error=str(error))
@@ -377,34 +305,12 @@ class _Runner:
 
     # -- beside the way ----------------------------------------------------------------------------------------------
 
-    async def _send_frames(self) -> None:
-        log = structlog.get_logger()
-        is_away = False
-        while not self._stop.is_set():
-            await _wait(self._clock, self._settings.live_seconds, self._stop)
-            frame = self._gatherer.frame(self._clock.now_ns())
-            if frame is None:
-                continue
-            try:
-                async with asyncio.timeout(_PUBLISH_SECONDS):
-                    await self._live.publish(frame)
-            except (Unavailable, TimeoutError) as error:
-                self._metrics.frames.labels("lost").inc()
-                if not is_away:
-                    log.warning("live feed is away: frames are lost, nothing else", error=str(error))
-                is_away = True
-            else:
-                self._metrics.frames.labels("sent").inc()
-                if is_away:
-                    log.info("live feed is back")
-                is_away = False
-
     async def _maintain(self) -> None:
         log = structlog.get_logger()
         loop = asyncio.get_running_loop()
         is_away = False
         while not self._stop.is_set():
-            await _wait(self._clock, self._settings.maintain_seconds, self._stop)
+            await wait(self._clock, self._settings.maintain_seconds, self._stop)
             try:
                 await loop.run_in_executor(self._threads["upkeep"], self._series_store.maintain, self._clock.now_ns())
             except Unavailable as error:
@@ -413,10 +319,3 @@ class _Runner:
                 is_away = True
             else:
                 is_away = False
-
-
-async def _wait(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
-    """Wait, in slices, so that *stop* is noticed soon."""
-    while seconds > 0 and not stop.is_set():
-        await clock.sleep(min(seconds, _SLICE_SECONDS))
-        seconds -= _SLICE_SECONDS

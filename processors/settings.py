@@ -6,7 +6,22 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-__all__ = ["NotifySettings", "ProcessorSettings"]
+__all__ = ["NotifySettings", "ProcessorSettings", "SpoolSettings"]
+
+
+class SpoolSettings(BaseModel):
+    """What may wait for a series store that is another server, and is away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    budget_megabytes: int = Field(
+        10_000,
+        ge=1,
+        description="disk for judged readings that wait for an InfluxDB, about 33 bytes each; "
+        "beyond that judging waits for it",
+    )
+    warn_percent: float = Field(50.0, gt=0, le=100, description="share of the spool's budget at which it warns")
+    chunk_readings: int = Field(50_000, ge=1, description="most readings handed at once to an InfluxDB that is back")
 
 
 class ProcessorSettings(BaseModel):
@@ -28,6 +43,7 @@ class ProcessorSettings(BaseModel):
         500_000, ge=1, description="readings held in memory while the series store is away; then the log is the buffer"
     )
     events_backlog: int = Field(10_000, ge=1, description="alert events held in memory while the catalog is away")
+    spool: SpoolSettings = SpoolSettings()
     retry_seconds: float = Field(0.2, gt=0, description="first wait after a store was away; doubles up to retry_max")
     retry_max_seconds: float = Field(5.0, gt=0, description="longest wait between attempts at a store that is away")
     snapshot_seconds: float = Field(30.0, gt=0, description="time after which the state is kept again")

@@ -10,12 +10,14 @@ import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from backends.log import LogSettings, SqliteLog
 from backends.series import open_reader, open_writer
 from core.admission import Quarantined, Reason
 from urbanpulse.installation import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from prometheus_client import CollectorRegistry
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from urbanpulse.installation import Installation
     from urbanpulse.settings import Settings
 
-__all__ = ["open_series", "read_series", "series_health", "to_quarantine"]
+__all__ = ["open_series", "open_spool", "read_series", "series_health", "spool_path", "to_quarantine"]
 
 _SOURCE = "series"
 
@@ -43,6 +45,25 @@ def open_series(
         clock=clock,
         on_rejected=to_quarantine(catalog, clock, most=settings.catalog.quarantine_keep),
     )
+
+
+def spool_path(installation: Installation) -> Path:
+    """Return where what waits for the series store is kept."""
+    return installation.folder / "spool.sqlite"
+
+
+def open_spool(installation: Installation, *, clock: Clock) -> SqliteLog | None:
+    """Open what keeps readings while the series store is away; None for the embedded store, whose journal does that.
+
+    If something still waits from the time of another store, the embedded one gets it too.
+    """
+    path = spool_path(installation)
+    if installation.settings.series.url == "embedded" and not path.exists():
+        return None
+    # the spool minds its own budget, which its texts name; nothing is kept longer than the store needs it
+    budget = 2 * installation.settings.processor.spool.budget_megabytes
+    settings = LogSettings(retention_hours=0, budget_megabytes=budget, warn_percent=100)
+    return SqliteLog(path, settings, clock=clock)
 
 
 def read_series(installation: Installation, catalog: Catalog) -> SeriesQueries:

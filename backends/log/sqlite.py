@@ -106,6 +106,11 @@ class SqliteLog:
         with self._reader.use() as db:
             return _head(db)
 
+    def used_bytes(self) -> int:
+        """Return what the kept entries take; pages that `trim` freed do not count."""
+        with self._reader.use() as db:
+            return _used(db)
+
     def tail(self, limit: int) -> list[tuple[int, bytes]]:
         """Return the newest *limit* entries, oldest first."""
         with self._reader.use() as db:
@@ -176,8 +181,7 @@ class SqliteLog:
 
     def _check_budget(self, db: sqlite3.Connection) -> None:
         """Refuse what the open transaction has added if that is too much; pages freed by `trim` do not count."""
-        pages = db.execute("PRAGMA page_count").fetchone()[0] - db.execute("PRAGMA freelist_count").fetchone()[0]
-        used = pages * db.execute("PRAGMA page_size").fetchone()[0]  # older files have smaller ones
+        used = _used(db)
         budget = self._settings.budget_megabytes * _MEGABYTE
         is_high = used > budget * self._settings.warn_percent / 100
         if is_high and not self._warned:
@@ -269,6 +273,14 @@ class _File:
         db, self._db = self._db, None
         if db is not None:
             db.close()  # rolls back what is open
+
+
+def _used(db: sqlite3.Connection) -> int:
+    pages, free, size = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")  # older files have smaller pages
+    )
+    return (pages - free) * size
 
 
 def _head(db: sqlite3.Connection) -> int:

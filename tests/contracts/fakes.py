@@ -23,7 +23,7 @@ __all__ = ["MemoryJournal", "MemoryLedger", "MemoryLog", "MemoryRegistry"]
 
 
 class MemoryLog:
-    """`LogAppender` and `LogConsumer`."""
+    """`LogAppender` and `LogConsumer`; `SpoolLog` too."""
 
     def __init__(self, clock: Clock, *, retention_hours: float = 72.0) -> None:
         self._clock = clock
@@ -40,6 +40,9 @@ class MemoryLog:
 
     def head(self) -> int:
         return self._head
+
+    def used_bytes(self) -> int:
+        return sum(len(body) for _, _, body in self._entries)
 
     def tail(self, limit: int) -> list[tuple[int, bytes]]:
         return [(position, body) for position, _, body in self._entries[-limit:]]

@@ -13,7 +13,7 @@ from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import new_rng, open_log, parts, stop_on_signals
-from urbanpulse.stores import open_series
+from urbanpulse.stores import open_series, open_spool
 from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ async def run_processor(settings: Settings) -> None:
         catalog = stack.enter_context(closing(installation.open_catalog()))
         log = stack.enter_context(closing(open_log(installation, metrics)))
         series = stack.enter_context(closing(open_series(installation, catalog, clock=clock, registry=metrics)))
+        spool = open_spool(installation, clock=clock)
+        if spool is not None:
+            stack.enter_context(closing(spool))
         async with (
             live_publisher(connection, clock=clock, registry=metrics) as live,
             MqttAlertPublisher(connection) as alerts,
@@ -43,6 +46,7 @@ async def run_processor(settings: Settings) -> None:
                 log=log,
                 registry=catalog.registry,
                 series=series,
+                spool=spool,
                 journal=catalog.alerts,
                 outbox=catalog.outbox,
                 live=live,
