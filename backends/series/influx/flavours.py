@@ -158,6 +158,7 @@ class _V2:
                     token.get_secret_value() if token is not None else "",
                     timeout=int(self._settings.timeout_seconds * 1000),
                     org=self._settings.org or "-",
+                    ssl_ca_cert=self._settings.tls_ca and str(self._settings.tls_ca),
                 )
                 if is_gzip:  # its `content_encoding` is ignored, and its own gzip is level 9 (evidence B)
                     client.api_client.default_headers["Content-Encoding"] = "gzip"

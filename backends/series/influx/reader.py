@@ -75,7 +75,7 @@ class InfluxSeriesReader:
             tables = self._latest(span(self._lowest(), _END))
         except TooLong:
             tables = self._latest("time > now() - 2d")
-        series = self._names.ids([table["tags"] for table in tables])
+        series = self._names.ids([table.get("tags", {}) for table in tables])
         rows = [(number, *table["values"][0]) for number, table in zip(series, tables, strict=True) if number >= 0]
         rows.sort()
         ids, at, value, quality = zip(*rows, strict=True) if rows else ((), (), (), ())

@@ -15,7 +15,7 @@ import orjson
 
 from backends.series.influx.answers import Away, LinesRefused, TooLong, check
 from backends.series.influx.flavours import FLAVOURS, Flavour
-from backends.series.influx.transport import Transport, check_url
+from backends.series.influx.transport import Transport, check_authorities, check_url
 from core.errors import SettingsError, Unavailable
 from core.ports import Capabilities, Health
 
@@ -38,13 +38,14 @@ class InfluxServer:
     """The server at *url*, used as *settings* say. Safe from any thread.
 
     Raises:
-        SettingsError: *url* is no address of a server.
+        SettingsError: *url* is no address of a server, or the trusted authorities cannot be read.
     """
 
     def __init__(self, url: str, settings: InfluxSettings) -> None:
         self.url, self._is_local = check_url(url)
         self.settings = settings
-        self._transport = Transport(self.url, _login(settings))
+        check_authorities(settings.tls_ca)
+        self._transport = Transport(self.url, _login(settings), ca=settings.tls_ca)
         self._lock = threading.Lock()
         self._flavour: Flavour | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -25,6 +26,7 @@ class InfluxSettings(BaseModel):
     token: SecretStr | None = Field(None, description="API token, v2 and v3")
     user: str = Field("", description="user name, v1 only; empty = no login")
     password: SecretStr | None = Field(None, description="password of `user`")
+    tls_ca: Path | None = Field(None, description="PEM file of trusted authorities for https; default: the system's")
     timeout_seconds: float = Field(10, gt=0, description="how long a write may take")
     query_timeout_seconds: float = Field(30, gt=0, description="how long a question may take")
     batch_lines: int = Field(5000, ge=1, description="readings sent in one request; halved when the server says 413")
@@ -37,6 +39,4 @@ class InfluxSettings(BaseModel):
     rollup_delay_seconds: float = Field(
         120, ge=0, description="wait after the end of an hour or day, or after a late reading, before it is summed up"
     )
-    rollups_at_once: int = Field(
-        200, ge=1, description="hours and days (per district) summed up in one round of upkeep"
-    )
+    rollups_at_once: int = Field(50, ge=1, description="hours and days (per district) summed up in one round of upkeep")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -10,8 +11,9 @@ from core.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["Transport", "check_url"]
+__all__ = ["Transport", "check_authorities", "check_url"]
 
 _CONNECT_SECONDS = 5.0
 
@@ -36,17 +38,31 @@ def check_url(url: str) -> tuple[str, bool]:
     return url.rstrip("/"), host in {"localhost", "::1"} or host.startswith("127.")
 
 
+def check_authorities(path: Path | None) -> None:
+    """Read *path* once, so that a wrong one stops the start.
+
+    Raises:
+        SettingsError: it cannot be read, or holds no certificates.
+    """
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise SettingsError("series.influx.tls_ca", f"{path}: {error}") from error
+
+
 class Transport:
     """Requests to the server at *url*. Safe from any thread.
 
     Nothing is retried here: who holds the readings decides.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connections: int = 16) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], *, ca: Path | None = None, connections: int = 16) -> None:
         import urllib3  # noqa: PLC0415 - only those who use an InfluxDB load it
 
         self._url = url
-        self._pool = urllib3.PoolManager(maxsize=connections, headers=headers, retries=False)
+        self._pool = urllib3.PoolManager(maxsize=connections, headers=headers, retries=False, ca_certs=ca and str(ca))
         self._error = urllib3.exceptions.HTTPError
 
     def request(

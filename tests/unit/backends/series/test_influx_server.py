@@ -9,8 +9,10 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
+import subprocess
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any, Literal, TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -21,6 +23,9 @@ from backends.series.influx.answers import Away, LinesRefused, TooLarge
 from core.errors import Conflict, SettingsError
 from tests.stack import free_port
 from tests.unit.backends.series.influx_double import Play, Reply, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Flavour = Literal["auto", "v1", "v2", "v3"]
 DAY = 86_400_000_000_000
@@ -337,6 +342,45 @@ def test_3_deletes_nothing_and_says_so() -> None:
         assert not server.capabilities().deletes
         with pytest.raises(Conflict, match="retention"):
             server.delete_before("city", "reading", DAY)
+
+
+# -- TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a key and a certificate for this machine that signs itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.pem -out ca.pem"
+    names = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", *words.split(), *names], cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.mark.parametrize("flavour", ["v1", "v2", "v3"])
+def test_an_authority_of_one_s_own_is_trusted_when_named_and_only_then(authority: Path, flavour: Flavour) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "ca.pem", authority / "key.pem")
+    with Play(lambda _: Reply(204), tls=context) as play:
+        with closing(InfluxServer(play.url, settings(flavour, tls_ca=authority / "ca.pem"))) as server:
+            server.write("city", LINE)
+        with (
+            closing(InfluxServer(play.url, settings(flavour))) as stranger,
+            pytest.raises(Away, match=r"CERTIFICATE_VERIFY_FAILED"),
+        ):
+            stranger.write("city", LINE)
+
+    assert [request.body for request in play.requests] == [LINE]
+
+
+@pytest.mark.parametrize("content", [pytest.param(None, id="absent"), pytest.param("nothing", id="no certificates")])
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+
+    with pytest.raises(SettingsError, match=r"^series\.influx\.tls_ca: .*ca\.pem"):
+        InfluxServer("https://127.0.0.1:1", settings(tls_ca=file))
 
 
 # -- addresses
