@@ -1,0 +1,1 @@
+"""The scoreboard: how good detection is, measured beside other detectors; `python -m bench.scoreboard`."""
