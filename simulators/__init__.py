@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from simulators.recorded_rows import Choice, device_name
     from simulators.recordings import Recording
     from simulators.replay import Stage, run_replay
+    from simulators.run import ScenarioRun, Summary, run_scenario
     from simulators.settings import SimulatorSettings
 
 __all__ = [
@@ -22,12 +23,15 @@ __all__ = [
     "Numbers",
     "Progress",
     "Recording",
+    "ScenarioRun",
     "SimulatorSettings",
     "Stage",
+    "Summary",
     "demo_city",
     "device_name",
     "run_city",
     "run_replay",
+    "run_scenario",
 ]
 
 __getattr__ = lazy(
@@ -38,11 +42,14 @@ __getattr__ = lazy(
         "Numbers": "simulators.device",
         "Progress": "simulators.fleet",
         "Recording": "simulators.recordings",
+        "ScenarioRun": "simulators.run",
         "SimulatorSettings": "simulators.settings",
         "Stage": "simulators.replay",
+        "Summary": "simulators.run",
         "demo_city": "simulators.layout",
         "device_name": "simulators.recorded_rows",
         "run_city": "simulators.city",
         "run_replay": "simulators.replay",
+        "run_scenario": "simulators.run",
     },
 )

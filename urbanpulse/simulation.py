@@ -18,10 +18,9 @@ import msgspec
 
 from core.errors import SettingsError, Unavailable, UrbanpulseError
 from gateway.session import tls_context
-from simulators import Broker, run_city
+from simulators import Broker, ScenarioRun, run_city, run_scenario
 from simulators.layout import city
 from simulators.pace import default_start
-from simulators.run import ScenarioRun, run_scenario
 from simulators.scenarios import load_scenario, read_scenario
 from simulators.wire import wire_format
 from simulators.world import World

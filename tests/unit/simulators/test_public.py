@@ -16,12 +16,15 @@ def test_the_public_names_are_these() -> None:
         "Numbers",
         "Progress",
         "Recording",
+        "ScenarioRun",
         "SimulatorSettings",
         "Stage",
+        "Summary",
         "demo_city",
         "device_name",
         "run_city",
         "run_replay",
+        "run_scenario",
     ]
 
 
