@@ -446,14 +446,13 @@ def city(store: Store, series: Sequence[int]) -> ReadingBatch:
     return batch.take(np.lexsort((batch.measured, batch.series)))
 
 
-@pytest.mark.parametrize("width", [HOUR // 3, HOUR, DAY, 36 * HOUR])
+@pytest.mark.parametrize("width", [HOUR // 3, HOUR, 36 * HOUR])
 @pytest.mark.parametrize(
     "groups",
     [
         pytest.param({4: 1, 5: 1, 8: 1, 9: 1, 40: 2, 41: 2}, id="by district, some of its series"),
         pytest.param({s: s % 4 for s in range(64)}, id="by metric, all there are"),
         pytest.param({s: s // 32 for s in range(64)}, id="by district, all there are"),
-        pytest.param({9: 7}, id="one series"),
     ],
 )
 def test_groups_add_up_their_readings_by_time(store: Store, width: int, groups: dict[int, int]) -> None:

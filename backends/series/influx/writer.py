@@ -256,9 +256,10 @@ class InfluxSeriesWriter:
     def _due(self, rows: Columns) -> list[tuple[int, int, str]]:
         if len(rows["series"]) == 0:
             return []
-        districts = self._names.districts_of(rows["series"])
-        keys = np.unique(np.stack([rows["measured"] // HOUR, districts]), axis=1)
-        return [(HOUR, hour * HOUR, self._names.district_name(d)) for hour, d in zip(*keys.tolist(), strict=True)]
+        hours, districts = rows["measured"] // HOUR, self._names.districts_of(rows["series"]).astype(np.int64)
+        first, n = hours.min(), int(districts.max()) + 1
+        keys = np.unique((hours - first) * n + districts)  # fits: an int64 of ns has less than 2^23 hours
+        return [(HOUR, int(first + key // n) * HOUR, self._names.district_name(key % n)) for key in keys.tolist()]
 
     # -- upkeep
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 import subprocess
 from contextlib import closing
-from typing import Any, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from pydantic import SecretStr
