@@ -6,6 +6,7 @@ a second thread seals, merges and forgets as fast as it can.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ import structlog
 
 from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
 from backends.series.journal import connect
+from backends.series.verify import verify
 from core.batch import ReadingBatch
 from core.errors import Unavailable
 
@@ -152,11 +154,27 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def test_no_acknowledged_row_is_lost_and_none_is_there_twice_after_many_kills(tmp_path: Path, writers: Writers) -> None:
-    rng = random.Random(7)
-    kills = interrupted = position = 0
+    interrupted = storm(tmp_path, writers, kills=KILLS, most=3 * KILLS, seed=7)["interrupted"]
+
+    assert interrupted >= 3, "too few kills hit sealing or merging: the test does not test it"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_hundred_kills_lose_no_acknowledged_row_and_leave_no_unknown_file(tmp_path: Path, writers: Writers) -> None:
+    figures = storm(tmp_path, writers, kills=100, most=100, seed=8)
+
+    print(f"\n{json.dumps(figures)}")  # noqa: T201 - the soak's figures
+    assert figures["interrupted"] >= 10, "too few kills hit sealing or merging: the test does not test it"
+
+
+def storm(tmp_path: Path, writers: Writers, *, kills: int, most: int, seed: int) -> dict[str, int]:
+    """Kill *kills* writers (up to *most*, until three were interrupted in upkeep), and compare after each; count."""
+    rng = random.Random(seed)
+    killed = interrupted = position = unsaid = 0
     model: dict[tuple[int, int], float] = {}
-    while kills < KILLS or (interrupted < 3 and kills < 3 * KILLS):
-        kills += 1
+    while killed < kills or (interrupted < 3 and killed < most):
+        killed += 1
         with writers.writing() as acked:
             time.sleep(rng.uniform(0, 0.35))  # the moment of the kill, not a synchronisation
         known = {path.name for path in (tmp_path / "parts").rglob("*") if path.is_file()}
@@ -174,6 +192,7 @@ def test_no_acknowledged_row_is_lost_and_none_is_there_twice_after_many_kills(tm
             assert files == listed
             before, position = position, writer.position("log")
             assert position in {acked[-1], acked[-1] + 1}  # committed, but killed before it could say so
+            unsaid += position - acked[-1]
             for p in range(before + 1, position + 1):
                 batch = batch_of(p)
                 keys = zip(batch.series.tolist(), batch.measured.tolist(), strict=True)
@@ -186,8 +205,14 @@ def test_no_acknowledged_row_is_lost_and_none_is_there_twice_after_many_kills(tm
         finally:
             reader.close()
             writer.close()
-
-    assert interrupted >= 3, "too few kills hit sealing or merging: the test does not test it"
+        assert verify(tmp_path, LIMITS).damaged == ()
+    return {
+        "kills": killed,
+        "interrupted": interrupted,  # kills that left a file which no transaction had published yet
+        "unsaid": unsaid,  # batches that were committed when the kill came before the acknowledgement
+        "batches": position,
+        "readings": len(model),
+    }
 
 
 def test_a_reader_in_another_process_sees_whole_batches_only_while_the_writer_seals_and_merges(

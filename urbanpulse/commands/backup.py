@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from urbanpulse.commands.common import AsJson, Config, show
 from urbanpulse.settings import load_settings
@@ -20,10 +20,11 @@ __all__ = ["backup", "progress_bar", "restore"]
 
 
 @contextmanager
-def progress_bar(what: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows (bytes done, bytes in all) on a terminal, and nothing anywhere else."""
+def progress_bar(what: str, *, hidden: bool, unit: str = "bytes") -> Iterator[Callable[[int, int], None]]:
+    """Yield what shows (done, all), in bytes or another unit, on a terminal, and nothing anywhere else."""
     console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn(what), BarColumn(), amount, TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

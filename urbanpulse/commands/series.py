@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from urbanpulse.commands.common import Config
+from urbanpulse.commands.series_files import series_export, series_verify
 from urbanpulse.settings import load_settings
 
 __all__ = ["series_app"]
@@ -37,3 +38,7 @@ def series_health(config: Config = None) -> None:
     typer.echo(f"{'ok' if health.ok else 'not well'}: {health.flavour}{version}: {health.text}")
     if not health.ok:
         raise typer.Exit(1)
+
+
+series_app.command("verify")(series_verify)
+series_app.command("export")(series_export)
