@@ -40,7 +40,7 @@ class Forwarder:
         self._executor = executor
         self._clock = clock
         self._stop = stop
-        self._retry = Retry(clock, settings, stop, metrics.store_away.labels("series").set)
+        self._retry = Retry(clock, settings, stop, metrics.store_away.labels("series").set, what="store")
         self._spooled = asyncio.Event()
 
     def wake(self) -> None:

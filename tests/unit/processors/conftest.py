@@ -125,6 +125,7 @@ class House:
     snapshots: MemorySnapshots = field(default_factory=MemorySnapshots)
     frames: Frames = field(default_factory=Frames)
     new_frames: Callable[[], Frames] = Frames
+    spool: MemoryLog | None = None
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     settings: ProcessorSettings = field(
         default_factory=lambda: ProcessorSettings(
@@ -162,6 +163,7 @@ class House:
                     log=Failing(self.log, before, after, "commit", "read"),
                     registry=Failing(self.registry, before, after, "series"),
                     series=Failing(self.series, before, after, "write"),
+                    spool=self.spool and Failing(self.spool, before, after, "append", "trim"),
                     journal=Failing(self.journal, before, after, "record"),
                     outbox=MemoryOutbox(),
                     live=self.frames,
