@@ -15,6 +15,8 @@ from core.errors import SettingsError, Unavailable
 from simulators.scoring_openings import Openings, opening_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulators.scoring_openings import Opening
 
 __all__ = ["Api"]
@@ -59,19 +61,24 @@ class Api:
     def openings(self, *, since: int, most: int) -> Openings:
         """Return the alerts that opened at *since* (ns UTC) or later, live and retrospective, the newest *most*."""
         found: list[Opening] = []
-        params: dict[str, Any] = {"state": "all", "limit": min(_PAGE, most)}
+        for item in self.alerts(at_once=most):
+            opening = opening_of(item, f"{self._url}: alert")
+            if opening.at < since:
+                break
+            if len(found) == most:
+                return Openings.of(found, more=True)
+            found.append(opening)
+        return Openings.of(found)
+
+    def alerts(self, *, at_once: int = _PAGE) -> Iterator[Any]:
+        """Yield all alerts, newest opening first, as the API shows them, asking for *at_once* when they are needed."""
+        params: dict[str, Any] = {"state": "all", "limit": min(_PAGE, at_once)}
         while True:
             answer = self._page(params)
-            for item in self._items(answer):
-                opening = opening_of(item, f"{self._url}: alert")
-                if opening.at < since:
-                    return Openings.of(found)
-                if len(found) == most:
-                    return Openings.of(found, more=True)
-                found.append(opening)
+            yield from self._items(answer)
             params["cursor"] = answer.get("next_cursor")
             if params["cursor"] is None:
-                return Openings.of(found)
+                return
 
     def _page(self, params: dict[str, Any]) -> dict[str, Any]:
         """Ask for a page of alerts, a smaller one if this API allows no such large one."""
