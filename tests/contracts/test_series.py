@@ -120,7 +120,12 @@ def influx_settings(
         login = {"token": SecretStr(found["TOKEN"]) if found["TOKEN"] else None, "org": found["ORG"]}
         database = f"{found['BUCKET'] or 'urbanpulse'}-{database}"
     influx = InfluxSettings(
-        flavour=flavour, database=database, rollup_database=f"{database}-rollup", rollup_delay_seconds=0, **login
+        flavour=flavour,
+        database=database,
+        rollup_database=f"{database}-rollup",
+        rollup_delay_seconds=0,
+        rollups_at_once=1000,
+        **login,
     )
     return SeriesSettings(url=url, raw_days=RAW_DAYS, influx=influx)
 

@@ -381,3 +381,16 @@ def test_upkeep_waits_for_a_server_that_is_away(house: House) -> None:
 
     assert any(point.startswith("reading_1h,") for point in house.stored)
     assert house.count("city_series_due_rollups") == 0
+
+
+def test_a_round_of_upkeep_sums_up_so_many_buckets_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        house = House(tmp_path, stack, rollups_at_once=2)
+        house.writer.write("log", 1, ReadingBatch.of([1] * 5, START + np.arange(5) * HOUR, [1.0] * 5))
+
+        waiting = []
+        for _ in range(4):
+            house.writer.maintain(START + 2 * DAY)
+            waiting.append(house.count("city_series_due_rollups"))
+
+        assert waiting == [3, 1, 0, 0]
