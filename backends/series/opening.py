@@ -31,6 +31,7 @@ def open_writer(
 ) -> SeriesStore:
     """Open the store that *settings* name for writing; *folder* is where the embedded one lives.
 
+    With *names*, the embedded one keeps single metrics as long as `series.keep` says.
     An InfluxDB keeps its positions in *folder* and needs *names*, *clock* and *on_rejected* as well: what series are
     called, and what becomes of (position, readings) that it refuses. It is asked for nothing yet.
 
@@ -41,10 +42,12 @@ def open_writer(
     if settings.url == "embedded":
         from backends.series.writer import EmbeddedSeriesWriter  # noqa: PLC0415 - load what is used
 
-        return EmbeddedSeriesWriter(folder, settings, registry)
+        return EmbeddedSeriesWriter(folder, settings, registry, names=names)
     from backends.series.influx.names import Names  # noqa: PLC0415
     from backends.series.influx.writer import InfluxSeriesWriter  # noqa: PLC0415
 
+    if settings.keep:
+        raise SettingsError("series.keep", "an InfluxDB keeps all readings for series.raw_days")
     server = _server(settings)
     if names is None or clock is None or on_rejected is None:
         raise TypeError("an InfluxDB is written with names, clock and on_rejected")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from backends.series.influx.settings import InfluxSettings
@@ -25,8 +27,12 @@ class SeriesSettings(BaseModel):
     raw_days: int = Field(
         FOR_EVER, ge=1, description="days that readings are kept, by measured time; by default nothing is forgotten"
     )
+    keep: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {},
+        description="days for single metrics or sectors instead of raw_days, such as `{noise = 400}`; embedded only",
+    )
     rollup_days: int = Field(
-        FOR_EVER, ge=1, description="days that hourly rollups and bands are kept; at least raw_days"
+        FOR_EVER, ge=1, description="days that hourly rollups and bands are kept; at least as long as readings"
     )
     seal_rows: int = Field(2_000_000, ge=1, description="unsealed rows at which the journal is sealed")
     seal_bytes: int = Field(64 << 20, ge=1, description="bytes of journal at which it is sealed")

@@ -14,7 +14,6 @@ Both work on at most `slice_rows` rows at a time, whatever the size of the journ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -39,6 +38,8 @@ from backends.series.columns import (
 )
 from backends.series.journal import HOLD, Part, checksums, get_meta, live_parts, transaction
 from backends.series.parquet import Parquet, UnreadablePart, sha256_of
+from backends.series.parts import Draft, PartList, rows_by_series
+from backends.series.thinning import NO_FLOOR, Thinning
 from backends.series.verify import check_part
 
 if TYPE_CHECKING:
@@ -49,33 +50,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backends.series.columns import Columns, Layout
+    from backends.series.keeping import Keeping
     from backends.series.settings import SeriesSettings
 
 __all__ = ["NO_FLOOR", "Upkeep", "sweep_orphans"]
 
-NO_FLOOR = -(1 << 40)
 NOTHING = pack(READINGS, empty(READINGS))
 _CHECKSUMS_AT_ONCE = 16  # parts per round of upkeep
 _DELETE_AT_ONCE = 256  # batches per transaction: a guess that keeps the writer's wait in the milliseconds
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A file that is written but does not count yet. It keeps no rows: a day may be many times the memory."""
-
-    layout: Layout
-    day: int
-    level: int
-    path: str
-    first: int
-    last: int
-    lo: int
-    hi: int
-    n: int
-    bytes: int
-    sha256: str
 
 
 def sweep_orphans(db: sqlite3.Connection, folder: Path) -> int:
@@ -95,10 +79,15 @@ def sweep_orphans(db: sqlite3.Connection, folder: Path) -> int:
 class Upkeep:
     """The work of one writer on its own connection; not thread-safe."""
 
-    def __init__(self, db: sqlite3.Connection, folder: Path, settings: SeriesSettings) -> None:
+    def __init__(self, db: sqlite3.Connection, folder: Path, settings: SeriesSettings, keeping: Keeping) -> None:
         self._db = db
         self._folder = folder
         self._settings = settings
+        self._keeping = keeping
+        self._parts = PartList(db, folder)
+        self._thinning = Thinning(
+            db, self._parts, keeping, lambda *day: self._merge_days(day[0], READINGS, day[1], before=day[2])
+        )
         self._waiting_since: int | None = None
         self._skipped: dict[tuple[int, int], tuple[int, ...]] = {}
         self._doubtful: set[int] = set()
@@ -111,6 +100,7 @@ class Upkeep:
                 self._seal(files, now_ns, on_sealed)
             for layout in (READINGS, BANDS):
                 self._merge_days(files, layout, now_ns)
+            self._thinning.run(files, now_ns)
             self._take_checksums(files)
         if not is_held(self._folder / HOLD):
             self._sweep(now_ns)
@@ -168,27 +158,29 @@ class Upkeep:
                 break
             blobs[kind].append(unpack(LAYOUTS[kind], data))
             through, total = batch, total + n
-        drafts: list[_Draft] = []
+        drafts: list[Draft] = []
         summary = unpack(READINGS, self._db.execute("SELECT data FROM summary").fetchone()[0] or NOTHING)
         try:
             for layout in (READINGS, BANDS):
                 rows = keep_last(layout, concat(layout, blobs.pop(layout.kind)))
                 floor = self._floor(layout)
                 rows = take(rows, rows[layout.time] // DAY >= floor)
+                if layout is READINGS:
+                    rows = take(rows, self._thinning.is_kept(rows))
                 days = rows[layout.time] // DAY
                 if layout is READINGS:
-                    old = take(summary, summary["measured"] // DAY >= floor)
+                    old = take(summary, (summary["measured"] // DAY >= floor) & self._thinning.is_kept(summary))
                     summary = newest(keep_last(READINGS, concat(READINGS, [old, newest(rows)])))
                 for day in np.unique(days).tolist():
                     path = f"parts/{day}/{layout.name}-{after + 1}-{through}.parquet"
-                    drafts.append(self._draft(files, layout, day, 0, path, take(rows, days == day)))
+                    drafts.append(self._parts.draft(files, layout, day, 0, path, take(rows, days == day)))
             with transaction(self._db):
                 for draft in drafts:
-                    self._publish(draft, now_ns)
+                    self._parts.publish(draft, now_ns)
                 self._db.execute("UPDATE summary SET through = ?, data = ?", (through, pack(READINGS, summary)))
-                self._revise()
+                self._parts.revise()
         except BaseException:
-            self._discard(drafts)
+            self._parts.discard(drafts)
             raise
         log.info("series journal sealed", rows=total, parts=len(drafts))
         return through, total
@@ -227,42 +219,53 @@ class Upkeep:
     def _merge(
         self, files: Parquet, layout: Layout, day: int, fresh: list[Part], merged: list[Part], now_ns: int
     ) -> None:
-        series, _ = _counts(files, fresh)
+        series, _ = rows_by_series(files, fresh)
         touched = [p for p in merged if np.any((series >= p.first) & (series <= p.last))]
         sources = sorted(fresh + touched, key=lambda part: part.id)
-        known = checksums(self._db)
-        for part in sources:  # what a merge reads gets a new checksum: damage must not pass through here
-            if (found := check_part(self._folder, part, *known[part.id], files)) is not None:
-                raise UnreadablePart(f"{found.path}: {found.detail}")
-        series, counts = _counts(files, sources)
+        self._parts.trust(sources, files)
+        series, counts = rows_by_series(files, sources)
         paths = [part.path for part in sources]
-        drafts: list[tuple[_Draft, _Draft | None]] = []
+        drafts: list[tuple[Draft, Draft | None]] = []
+        alone: Draft | None = None
         try:
             for i, (first, last) in enumerate(_slices(series, counts, self._settings.slice_rows)):
                 rows = keep_last(
                     layout, files.read(layout, paths, "series BETWEEN ? AND ?", [first, last], strict=True)
                 )
                 stem = f"merged-{sources[-1].id}-{i}.parquet"
-                draft = self._draft(files, layout, day, 1, f"parts/{day}/{layout.name}-{stem}", rows)
+                draft = self._parts.draft(files, layout, day, 1, f"parts/{day}/{layout.name}-{stem}", rows)
                 coarse = None
                 if layout is READINGS:
-                    coarse = self._draft(files, ROLLUP, day, 1, f"parts/{day}/rollup-{stem}", roll_up(rows))
+                    coarse = self._parts.draft(files, ROLLUP, day, 1, f"parts/{day}/rollup-{stem}", roll_up(rows))
                 drafts.append((draft, coarse))
+            left = self._rollups_without_readings(files, sources, series) if layout is READINGS else empty(ROLLUP)
+            if len(left["series"]):
+                path = f"parts/{day}/rollup-left-{sources[-1].id}.parquet"
+                alone = self._parts.draft(files, ROLLUP, day, 1, path, left)
             with transaction(self._db):
+                if alone is not None:
+                    self._parts.publish(alone, now_ns)
                 for part in sources:
                     self._db.execute(
                         "UPDATE part SET dropped_at = ? WHERE (id = ? OR parent = ?) AND dropped_at IS NULL",
                         (now_ns, part.id, part.id),
                     )
                 for draft, coarse in drafts:
-                    parent = self._publish(draft, now_ns)
+                    parent = self._parts.publish(draft, now_ns)
                     if coarse:
-                        self._publish(coarse, now_ns, parent)
-                self._revise()
+                        self._parts.publish(coarse, now_ns, parent)
+                self._parts.revise()
         except BaseException:
-            self._discard([draft for pair in drafts for draft in pair if draft])
+            self._parts.discard([draft for pair in [*drafts, (alone, None)] for draft in pair if draft])
             raise
         log.info("series day merged", kind=layout.name, day=day, parts=len(sources), into=len(drafts))
+
+    def _rollups_without_readings(self, files: Parquet, sources: Sequence[Part], series: NDArray[np.int32]) -> Columns:
+        """Return what the rollups of *sources* know of series other than *series*: their readings were forgotten."""
+        ids = {part.id for part in sources}
+        paths = [part.path for part in live_parts(self._db) if part.parent in ids]
+        rows = files.read(ROLLUP, paths, "true", [], strict=True)
+        return keep_last(ROLLUP, take(rows, ~np.isin(rows["series"], series)))
 
     # -- forgetting
 
@@ -271,8 +274,8 @@ class Upkeep:
 
     def _forget(self, now_ns: int) -> None:
         today = now_ns // DAY
-        raw = today - self._settings.raw_days
-        coarse = today - max(self._settings.raw_days, self._settings.rollup_days)
+        raw = today - self._keeping.longest
+        coarse = today - max(self._keeping.longest, self._settings.rollup_days)
         if raw > self._floor(READINGS) or coarse > self._floor(BANDS):
             self._raise_floors(raw, coarse, now_ns)
 
@@ -301,7 +304,7 @@ class Upkeep:
                         "UPDATE part SET dropped_at = ? WHERE kind = ? AND day < ? AND dropped_at IS NULL",
                         (now_ns, kind, floor),
                     )
-            self._revise()
+            self._parts.revise()
 
     def _sweep(self, now_ns: int) -> None:
         before = now_ns - int(self._settings.grace_seconds * 1e9)
@@ -314,54 +317,6 @@ class Upkeep:
         if rows:
             with transaction(self._db):
                 self._db.executemany("DELETE FROM part WHERE id = ?", [(part,) for part, _ in rows])
-
-    # -- the catalog of parts
-
-    def _draft(self, files: Parquet, layout: Layout, day: int, level: int, path: str, rows: Columns) -> _Draft:
-        size = files.write(path, layout, rows)
-        series, time = rows["series"], rows[layout.time]
-        span = (int(series[0]), int(series[-1]), int(time.min()), int(time.max()))
-        return _Draft(layout, day, level, path, *span, len(series), size, sha256_of(self._folder / path))
-
-    def _discard(self, drafts: Sequence[_Draft]) -> None:
-        for draft in drafts:
-            (self._folder / draft.path).unlink(missing_ok=True)
-
-    def _publish(self, draft: _Draft, now_ns: int, parent: int | None = None) -> int:
-        cursor = self._db.execute(
-            "INSERT INTO part (kind, day, level, path, first, last, lo, hi, n, bytes, sealed_at, parent, sha256)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                draft.layout.kind,
-                draft.day,
-                draft.level,
-                draft.path,
-                draft.first,
-                draft.last,
-                draft.lo,
-                draft.hi,
-                draft.n,
-                draft.bytes,
-                now_ns,
-                parent,
-                draft.sha256,
-            ),
-        )
-        return int(cursor.lastrowid or 0)
-
-    def _revise(self) -> None:
-        self._db.execute("INSERT INTO meta VALUES ('revision', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1")
-
-
-def _counts(files: Parquet, parts: Sequence[Part]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the series of *parts*, ascending, and how many rows each has."""
-    found = files.query(
-        "SELECT series, count(*) AS n FROM read_parquet(?) GROUP BY series ORDER BY series",
-        [part.path for part in parts],
-        [],
-        strict=True,
-    )[0]
-    return np.asarray(found["series"], np.int32), np.asarray(found["n"], np.int64)
 
 
 def _slices(series: NDArray[np.int32], counts: NDArray[np.int64], limit: int) -> list[tuple[int, int]]:

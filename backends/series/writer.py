@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from backends.series.columns import BANDS, DAY, READINGS, band_columns, pack, reading_columns
 from backends.series.journal import FORMAT, claim, connect, guard, transaction
+from backends.series.keeping import Keeping
 from backends.series.metrics import SeriesMetrics
 from backends.series.parquet import fsync_folder
 from backends.series.upkeep import Upkeep, sweep_orphans
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from backends.series.settings import SeriesSettings
     from core.batch import ReadingBatch
-    from core.ports import Bands
+    from core.ports import Bands, SeriesNames
 
 __all__ = ["EmbeddedSeriesWriter"]
 
@@ -33,12 +34,21 @@ __all__ = ["EmbeddedSeriesWriter"]
 class EmbeddedSeriesWriter:
     """The one writer of a folder; see `core.ports.SeriesWriter`. `write` and `maintain` may run side by side.
 
+    Without *names* all readings are kept for `raw_days`, whatever `keep` says.
+
     Raises:
         Unavailable: another writer has the folder, or it cannot be opened.
         SettingsError: the folder is of another version.
     """
 
-    def __init__(self, folder: Path, settings: SeriesSettings, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: SeriesSettings,
+        registry: CollectorRegistry | None = None,
+        *,
+        names: SeriesNames | None = None,
+    ) -> None:
         self._settings = settings
         self._metrics = SeriesMetrics(registry)
         self._writing = threading.Lock()
@@ -63,7 +73,7 @@ class EmbeddedSeriesWriter:
         except BaseException:
             os.close(self._claim)
             raise
-        self._upkeep = Upkeep(self._upkeep_db, folder, settings)
+        self._upkeep = Upkeep(self._upkeep_db, folder, settings, Keeping(settings, names))
 
     def write(self, source: str, position: int, batch: ReadingBatch, bands: Bands | None = None) -> bool:
         """Make *batch* and *bands* durable under (source, position); False if that position was written before.
