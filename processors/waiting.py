@@ -41,7 +41,7 @@ class Retry:
         *,
         what: str = "part",
     ) -> None:
-        self._what = what
+        self._away, self._back = f"{what} is away", f"{what} is back"
         self._clock = clock
         self._settings = settings
         self._stop = stop
@@ -57,14 +57,14 @@ class Retry:
                 answer = await ask()
             except Unavailable as error:
                 if not self._is_away:
-                    log.warning(f"{self._what} is away", part=error.part, error=error.detail)
+                    log.warning(self._away, part=error.part, error=error.detail)
                     self._shown(True)
                 self._is_away = True
                 await wait(self._clock, self._wait, self._stop)
                 self._wait = min(self._wait * 2, self._settings.retry_max_seconds)
             else:
                 if self._is_away:
-                    log.info(f"{self._what} is back")
+                    log.info(self._back)
                     self._shown(False)
                 self._is_away, self._wait = False, self._settings.retry_seconds
                 return answer
