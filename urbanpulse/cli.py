@@ -18,6 +18,7 @@ from urbanpulse.commands import (
     certs,
     city,
     config,
+    detect,
     grafana,
     record,
     roles,
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for verb in (
     *(roles.up, roles.broker, roles.gateway, roles.process, roles.serve, roles.state_hash),
-    *(record.record, simulate.simulate, scenarios.scenarios, score.score, city.city),
+    *(record.record, simulate.simulate, scenarios.scenarios, score.score, detect.detect, city.city),
     *(backup.backup, backup.restore),
     *(config.check_config, config.print_config, config.version),
 ):
