@@ -299,7 +299,11 @@ class SeriesReader(Protocol):
 
 
 class SeriesStatistics(Protocol):
-    """What dashboards need of the series store: questions about many series at once."""
+    """What dashboards need of the series store: questions about many series at once.
+
+    A store may answer them from sums of whole hours that it keeps. A late reading in such an hour may then be missing
+    until the next `SeriesWriter.maintain`.
+    """
 
     def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
         """Return aggregates of start <= measured < end per group, in buckets of *width* ns aligned to multiples of it.

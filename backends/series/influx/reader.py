@@ -154,7 +154,7 @@ class InfluxSeriesReader:
         wanted = self._names.of(series.tolist())
         of = dict(zip(series.tolist(), group.tolist(), strict=True))
         # whole metrics of whole districts are added up by the server: a hundredth of the answer
-        rows = self._scan(wanted, start, end, width, heads=self._heads(wanted, of))
+        rows = self._scan(wanted, start, end, width, heads=self._heads(wanted, of), by_hours=True)
         return to_groups(rows, series, group)
 
     def _heads(self, wanted: Sequence[Series], of: dict[int, int]) -> dict[tuple[str, str], int] | None:
@@ -168,7 +168,7 @@ class InfluxSeriesReader:
 
     def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
         """Return the *n* of *series* with the greatest value over [start, end)."""
-        return to_ranking(self._scan(self._names.of(series.tolist()), start, end, WHOLE), n, by)
+        return to_ranking(self._scan(self._names.of(series.tolist()), start, end, WHOLE, by_hours=True), n, by)
 
     def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
         """Return the kept aggregates of *series* that begin in [start, end), as of the writer's last upkeep."""
@@ -179,16 +179,20 @@ class InfluxSeriesReader:
 
     # -- aggregates
 
-    def _floor(self) -> int:
-        """Return the time below which readings are forgotten and only their rollups are left."""
+    def _marks(self) -> tuple[int, int]:
+        """Return the time below which only rollups are left, and the one below which they are up to date."""
         with _asking():
-            tables = self._server.ask(self._coarse, 'SELECT max("floor") FROM "platform"')[0]
-        return int(tables[0]["values"][0][1]) if tables else _BEGIN
+            found = self._server.ask(
+                self._coarse, 'SELECT max("floor") FROM "platform"; SELECT last("summed") FROM "platform"'
+            )
+        floor, summed = (int(tables[0]["values"][0][1]) if tables else _BEGIN for tables in found)
+        return floor, summed
 
     def _lowest(self) -> int:
         """Return the time below which there may be readings that count as forgotten: where rows cannot be deleted."""
         with _asking():
-            return _BEGIN if self._server.flavour.deletes else self._floor()
+            deletes = self._server.flavour.deletes
+        return _BEGIN if deletes else self._marks()[0]
 
     def _scan(
         self,
@@ -199,15 +203,28 @@ class InfluxSeriesReader:
         *,
         quality: bool = False,
         heads: Mapping[tuple[str, str], int] | None = None,
+        by_hours: bool = False,
     ) -> Columns:
-        floor = self._floor()
-        pieces = []
-        if start < floor:
-            stop = min(end, floor)
-            pieces.append(self._aggregates(ROLLUPS[HOUR], series, start, stop, width, quality=quality, heads=heads))
-        if end > floor:
-            first = max(start, floor)
-            pieces.append(self._aggregates("reading", series, first, end, width, quality=quality, heads=heads))
+        """Return aggregates of [start, end); *by_hours* from the sums of whole hours where those are up to date."""
+        floor, summed = self._marks()
+        first = max(start, min(end, floor))  # below it only rollups are left
+        from_hour = to_hour = first
+        if by_hours and width % HOUR == 0:
+            from_hour = -(-first // HOUR) * HOUR
+            to_hour = max(min(end, summed) // HOUR * HOUR, from_hour)
+            if from_hour >= to_hour:
+                from_hour = to_hour = first
+        spans = (
+            (ROLLUPS[HOUR], start, first),
+            ("reading", first, from_hour),
+            (ROLLUPS[HOUR], from_hour, to_hour),
+            ("reading", to_hour, end),
+        )
+        pieces = [
+            self._aggregates(measurement, series, a, b, width, quality=quality, heads=heads)
+            for measurement, a, b in spans
+            if a < b
+        ]
         return _floored(fold(pieces, width), width)
 
     def _aggregates(

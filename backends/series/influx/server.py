@@ -29,7 +29,7 @@ Table = dict[str, Any]
 """One series of an InfluxQL answer: `name`, `tags`, `columns`, `values`."""
 
 _NO_DATABASE = re.compile(r"(database|bucket|retention policy|dbrp).*not found", re.IGNORECASE)
-_NO_MEASUREMENT = re.compile(r"(table|measurement).*not found", re.IGNORECASE)
+_NO_MEASUREMENT = re.compile(r"(table|measurement|column|field).*not found|no field named", re.IGNORECASE)
 _FIRST_NS = -(1 << 63) + 2  # influxql/time.go: the least time that 1.x and 2.x store
 _LAST_NS = (1 << 63) - 2
 

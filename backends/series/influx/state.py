@@ -9,6 +9,7 @@ the address and the database, so that another server starts from nothing.
     due       hours and days (of a district) whose rollup is not up to date; `n` counts what made it so, `at` is when
               upkeep first saw it
     floor     the time below which nothing is kept any more
+    summed    the end of the latest hour that was summed up
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backends.filelock import creating
+from backends.series.columns import HOUR
 from backends.series.journal import claim, guard, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Due", "InfluxState"]
+__all__ = ["NO_FLOOR", "Due", "InfluxState"]
 
 _FILE = "influx.sqlite"
 _SCHEMA = """
@@ -36,6 +38,7 @@ CREATE TABLE IF NOT EXISTS due (
   target TEXT, width INTEGER, start INTEGER, district TEXT, n INTEGER NOT NULL DEFAULT 1, at INTEGER,
   PRIMARY KEY (target, width, start, district)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS floor (target TEXT PRIMARY KEY, ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS summed (target TEXT PRIMARY KEY, ns INTEGER NOT NULL) WITHOUT ROWID;
 """
 NO_FLOOR = -(1 << 63)
 
@@ -119,6 +122,22 @@ class InfluxState:
                 (self._target, due.width, due.start, due.district, due.n),
             )
             self._touch(then)
+            if due.width == HOUR:
+                self._db.execute(
+                    "INSERT INTO summed VALUES (?, ?) ON CONFLICT DO UPDATE SET ns = max(ns, excluded.ns)",
+                    (self._target, due.start + HOUR),
+                )
+
+    def summed_to(self) -> int:
+        """Return the time below which every hour that holds readings is summed up, and up to date."""
+        with self._lock, guard():
+            row = self._db.execute(
+                "SELECT min(ns) FROM (SELECT ns FROM summed WHERE target = ?1"
+                " UNION ALL SELECT min(start) FROM due WHERE target = ?1 AND width = ?2)"
+                " WHERE EXISTS (SELECT 1 FROM summed WHERE target = ?1)",
+                (self._target, HOUR),
+            ).fetchone()
+        return NO_FLOOR if row[0] is None else int(row[0])
 
     def floor(self) -> int:
         """Return the time below which nothing is kept."""

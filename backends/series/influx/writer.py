@@ -21,7 +21,7 @@ from backends.series.columns import DAY, HOUR, READINGS, keep_last, reading_colu
 from backends.series.influx.answers import Away, LinesRefused, TooLarge, TooLong
 from backends.series.influx.lines import encode
 from backends.series.influx.rollups import Rollup
-from backends.series.influx.state import InfluxState
+from backends.series.influx.state import NO_FLOOR, InfluxState
 from backends.series.metrics import SeriesMetrics
 from backends.series.settings import FOR_EVER
 from core.errors import Conflict, Unavailable
@@ -84,6 +84,7 @@ class InfluxSeriesWriter:
         self._never = -(1 << 63)  # what is written in `_newest` for a series that nobody wrote
         self._state = InfluxState(folder, f"{server.url} {server.settings.database}", busy_seconds=busy_seconds)
         self._floor = self._state.floor()
+        self._summed = NO_FLOOR
         self._rollup = Rollup(server, names, self._state, self._send_columns)
 
     def close(self) -> None:
@@ -272,6 +273,10 @@ class InfluxSeriesWriter:
         with self._maintaining:
             self._rollup.run(now_ns)
             self._metrics.due.set(self._state.waiting())
+            summed = self._state.summed_to()
+            if summed != self._summed:
+                self._tell("summed", summed, now_ns)
+                self._summed = summed
             floor = (now_ns // DAY - self._raw_days) * DAY
             if self._raw_days < FOR_EVER and floor > self._floor:
                 self._forget(floor, now_ns, delete=self._server.capabilities().deletes)
@@ -293,12 +298,15 @@ class InfluxSeriesWriter:
 
     def _forget(self, floor: int, now_ns: int, *, delete: bool) -> None:
         """Tell readers first that below *floor* only rollups count, then delete, then remember."""
-        settings = self._server.settings
-        point = b"platform,kind=floor floor=%di %d" % (floor, now_ns)
-        for _, reason in self._send(settings.rollup_database, lambda _a, _b: point, 1):
-            raise Unavailable("series", f"the time below which readings are forgotten cannot be written: {reason}")
+        self._tell("floor", floor, now_ns)
         if delete:
-            self._server.delete_before(settings.database, "reading", floor)
+            self._server.delete_before(self._server.settings.database, "reading", floor)
         with self._writing:
             self._state.raise_floor(floor)
             self._floor = floor
+
+    def _tell(self, what: str, ns: int, now_ns: int) -> None:
+        """Tell readers, in `platform`, the time below which something holds."""
+        point = f"platform,kind={what} {what}={ns}i {now_ns}".encode()
+        for _, reason in self._send(self._server.settings.rollup_database, lambda _a, _b: point, 1):
+            raise Unavailable("series", f"what readers need to know cannot be written: {what}: {reason}")

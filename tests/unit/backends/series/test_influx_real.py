@@ -16,6 +16,7 @@ from backends.series import InfluxSettings, SeriesSettings, create_store, open_r
 from core.batch import ReadingBatch
 from core.clock import ManualClock
 from core.errors import SettingsError, Unavailable
+from core.ports import RankBy
 from tests.influx import influxd, listed, victoria_metrics
 from tests.stack import free_port
 
@@ -157,6 +158,43 @@ def test_what_somebody_else_keeps_there_does_not_disturb(tmp_path: Path, server:
     series = np.array([1, 2], np.int32)
     assert reader.rollups(series, START, START + DAY, DAY).n.tolist() == [1, 1]
     assert reader.grouped(series, series, START, START + DAY, DAY).n.tolist() == [1, 1]
+
+
+def test_groups_come_from_the_sums_of_whole_hours_where_those_are_up_to_date(
+    tmp_path: Path, server: str, stack: ExitStack
+) -> None:
+    """Told apart by readings that somebody else wrote past us: sums do not know them until a reading of ours comes."""
+    house = House(tmp_path, server, database="sums", rollup_database="sums_rollup", rollup_delay_seconds=0)
+    create_store(tmp_path, house.settings)
+    writer, reader = house.open(stack)
+    hour = 3_600_000_000_000
+    at = START + np.arange(8) * (hour // 2)
+    series = np.array([1], np.int32)
+
+    def counts(start: int = START, end: int = START + 4 * hour) -> list[int]:
+        found: list[int] = reader.grouped(series, series, start, end, hour).n.tolist()
+        return found
+
+    writer.write("log", 1, ReadingBatch.of([1] * 8, at, np.arange(8.0)))
+    for i in range(4):
+        tags = "device=dev-0,district=north,metric=humidity"
+        line = f"reading,{tags} value=99 {START + i * hour + 7}"
+        with urllib.request.urlopen(f"{server}/write?db=sums", line.encode(), timeout=20):
+            pass
+
+    assert counts() == [3, 3, 3, 3]
+    writer.maintain(START + 3 * hour)
+    for i in range(4):
+        line = f"reading,{tags} value=98 {START + i * hour + 8}"
+        with urllib.request.urlopen(f"{server}/write?db=sums", line.encode(), timeout=20):
+            pass
+
+    assert counts() == [3, 3, 3, 4]
+    assert counts(START + 1, START + 4 * hour - 1) == [3, 3, 3, 4]
+    assert reader.top(series, START, START + 4 * hour, 1, RankBy.LAST).value.tolist() == [7.0]
+    writer.write("log", 2, ReadingBatch.of([1], [START + 9], [5.0]))
+    writer.maintain(START + 3 * hour)
+    assert counts() == [5, 3, 3, 4]
 
 
 def test_a_login_that_is_wrong_is_named(tmp_path: Path, stack: ExitStack) -> None:
