@@ -58,7 +58,7 @@ def draw(path: Path, recorded: Recorded, verdicts: Verdicts, *, title: str, metr
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10.4, 3.2), facecolor="white", layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(f"{title}: {len(rows):,} readings, {len(verdicts.alerts):,} alerts", loc="left", fontsize=10)
+        axes.set_title(f"{title}: readings {len(rows):,}, alerts {len(verdicts.alerts):,}", loc="left", fontsize=10)
         unit = metric_of(metric).unit
         axes.set_ylabel(f"{metric}, {unit}" if unit else metric or "value")
         if len(rows):
@@ -80,7 +80,7 @@ def draw(path: Path, recorded: Recorded, verdicts: Verdicts, *, title: str, metr
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
             axes.set_ylim(*_span(least, most))
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
         part = path.with_name(f".{path.name}.part")
         try:
             figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
