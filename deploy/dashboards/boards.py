@@ -111,6 +111,7 @@ def _city() -> Board:
             "When the newest reading was measured. It should be seconds ago.",
             Ask(f'SELECT last("value") {where}', "newest", as_table=True),
             unit="dateTimeFromNow",
+            columns="/^[Tt]ime$/",
         ),
         6,
         4,
@@ -195,11 +196,12 @@ def _district() -> Board:
     board.add(
         lines(
             "Hourly means",
-            "From the hourly rollups, which outlive the readings: use it for months.",
+            "The last 7 days from the hourly rollups, which outlive the readings.",
             Ask(
                 f'SELECT sum("sum") / sum("n") {hourly} GROUP BY time(1h), "metric" fill(none)', "$tag_metric", ROLLUPS
             ),
             unit="by metric",
+            last="7d",
         )
     )
     board.add(
@@ -290,7 +292,7 @@ def _sensor() -> Board:
     board.add(
         lines(
             "Daily course",
-            "Lowest, mean and highest of each day (UTC), from the daily rollups: choose weeks or months above.",
+            "Lowest, mean and highest of each of the last 30 days (UTC), from the daily rollups.",
             Ask(
                 f'SELECT min("min") AS "lowest", sum("sum") / sum("n") AS "mean", max("max") AS "highest" {daily} '
                 'GROUP BY time(1d), "metric" fill(none)',
@@ -298,6 +300,7 @@ def _sensor() -> Board:
                 ROLLUPS,
             ),
             unit="by metric",
+            last="30d",
         )
     )
     board.add(
@@ -331,7 +334,7 @@ def _air() -> Board:
         board.add(
             bars(
                 f"{name} now",
-                f"Mean of the last 24 hours shown, by district. Colours change at {limits} {unit}: the WHO guideline, "
+                f"Mean of the last {_HOURS[metric]} hours shown, by district. Colours change at {limits} {unit}: the WHO guideline, "
                 "then its interim targets.",
                 Ask(
                     f'SELECT moving_average(mean("value"), {_HOURS[metric]}) FROM "reading" WHERE {_HERE} AND '
@@ -360,7 +363,7 @@ def _air() -> Board:
     board.add(
         lines(
             "Days",
-            "Mean of each day (UTC) over all chosen districts, from the daily rollups.",
+            "Mean of each of the last 90 days (UTC) over all chosen districts, from the daily rollups.",
             Ask(
                 f'SELECT sum("sum") / sum("n") FROM "reading_1d" WHERE {_HERE} AND "metric" =~ '
                 f'/^({"|".join(_NAMES)})$/ AND $timeFilter GROUP BY time(1d), "metric" fill(none)',
@@ -368,6 +371,7 @@ def _air() -> Board:
                 ROLLUPS,
             ),
             unit="by metric",
+            last="90d",
         ),
         24,
     )

@@ -147,9 +147,17 @@ def _fill(panel: Any, title: str, text: str, asks: tuple[Ask | Prom, ...], unit:
     return panel
 
 
-def lines(title: str, text: str, *asks: Ask | Prom, unit: str, steps: Steps = (), stacked: bool = False) -> Plot:
-    """Return a plot of lines over time; *unit* "by metric" takes it from the beginning of each line's name."""
+def lines(
+    title: str, text: str, *asks: Ask | Prom, unit: str, steps: Steps = (), stacked: bool = False, last: str = ""
+) -> Plot:
+    """Return a plot of lines over time.
+
+    *unit* "by metric" takes it from the beginning of each line's name; *last*, such as "30d", is shown in place of the
+    time chosen for the dashboard.
+    """
     panel = _fill(series.Panel(), title, text, asks, unit, steps)
+    if last:
+        panel = panel.time_from(last)
     panel = panel.line_width(1).fill_opacity(30 if stacked else 0).span_nulls(span_nulls=False)
     panel = panel.show_points(kinds.VisibilityMode.AUTO)
     if stacked:
@@ -163,10 +171,21 @@ def lines(title: str, text: str, *asks: Ask | Prom, unit: str, steps: Steps = ()
     return panel.tooltip(tooltip)  # type: ignore[no-any-return] # the SDK's builders return themselves
 
 
-def figure(title: str, text: str, *asks: Ask | Prom, unit: str, steps: Steps = (), of: str = "lastNotNull") -> Plot:
-    """Return one large number with the course behind it; *of* says how a course becomes one number."""
+def figure(
+    title: str,
+    text: str,
+    *asks: Ask | Prom,
+    unit: str,
+    steps: Steps = (),
+    of: str = "lastNotNull",
+    columns: str = "",
+) -> Plot:
+    """Return one large number with the course behind it.
+
+    *of* says how a course becomes one number, *columns* is an expression for which ones are shown (numbers, if empty).
+    """
     panel = _fill(stat.Panel(), title, text, asks, unit, steps)
-    panel = panel.reduce_options(common.ReduceDataOptions().calcs([of]).values(values=False))
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs([of]).values(values=False).fields(columns))
     panel = panel.color_mode(kinds.BigValueColorMode.VALUE if steps else kinds.BigValueColorMode.NONE)
     return panel.graph_mode(kinds.BigValueGraphMode.AREA)  # type: ignore[no-any-return]
 

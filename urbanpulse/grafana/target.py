@@ -204,9 +204,8 @@ def _said(response: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what is at the bottom of a chain of errors, in one line."""
-    text = str(error)
-    for pattern in (r"\[Errno -?\d+\] ([^'\")>]+)", r": ([^:()]+)\)*$"):
-        if match := re.search(pattern, text):
-            return match[1].strip()
+    """Return what is at the bottom of a chain of errors, in a few words."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split())[:200] or type(error).__name__
