@@ -52,8 +52,10 @@ class ConsoleBuildHook(BuildHookInterface[Any]):
         """Return what the build environment needs: Node, unless there is nothing to build."""
         return [NODE] if self._is_needed() else []
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Run `npm ci` and Vite if the built files are missing or older than their sources."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Run `npm ci` and Vite if the built files are missing or older than their sources; pack Grafana's files."""
+        if self.target_name == "wheel" and version != "editable":  # an editable install finds them in the clone
+            build_data.setdefault("force_include", {})["deploy/grafana"] = "urbanpulse/grafana/files"
         if not self._is_needed():
             return
         node, npm = _find_node()

@@ -334,8 +334,8 @@ def _air() -> Board:
         board.add(
             bars(
                 f"{name} now",
-                f"Mean of the last {_HOURS[metric]} hours shown, by district. Colours change at {limits} {unit}: the WHO guideline, "
-                "then its interim targets.",
+                f"Mean of the last {_HOURS[metric]} hours shown, by district. Colours change at {limits} {unit}: "
+                "the WHO guideline, then its interim targets.",
                 Ask(
                     f'SELECT moving_average(mean("value"), {_HOURS[metric]}) FROM "reading" WHERE {_HERE} AND '
                     f'"metric" = \'{metric}\' AND $timeFilter GROUP BY time(1h), "district" fill(none)',
