@@ -153,14 +153,15 @@ async def run_scenario_simulation(settings: Settings, options: ScenarioOptions, 
         on_label=labels.write,
         live=options.start is None and options.speed == 1,
     )
+    note = "; ".join(filter(None, (reach.note, *scenario.notes)))
     screen = new_screen(scenario, speed=options.speed, wire=options.wire, clock=clock, as_json=as_json)
     try:
         with _playing(reach.folder, alone=n == 1), screen:
             summary = await run_scenario(run, clock=clock, stop=stop, progress=screen)
     except* UrbanpulseError as group:
-        screen.summary(run.summary(), labels=labels.path, note=reach.note)
+        screen.summary(run.summary(), labels=labels.path, note=note)
         raise _first(group) from None
-    screen.summary(summary, labels=labels.path, note=reach.note)
+    screen.summary(summary, labels=labels.path, note=note)
     if summary.lost:
         raise Unavailable(reach.broker.address, f"{summary.lost} reports were not acknowledged")
 

@@ -73,7 +73,7 @@ class Scenario:
         plan: all faults, for `emissions`.
         outages: connections that are down.
         labels: of all faults and events, in order of their begin.
-        notes: what of the file found nobody to hit in this city.
+        notes: what of the file found nobody to hit in this city, or no time.
     """
 
     name: str
@@ -129,9 +129,13 @@ def load_scenario(
     for index, fault in enumerate(file.faults):
         long_enough(Place(file.source, "fault", index), fault, interval_seconds or file.interval_seconds)
     placing = _Placing(file, city, seed, begin, max(length, file.hours))
-    events = tuple(event for event in placing.events() if event.start < end)
-    faults, outages = placing.faults()
-    faults = [fault for fault in faults if fault.start < end]
+    happening = placing.events()
+    wrong, outages = placing.faults()
+    events = tuple(event for event in happening if event.start < end)
+    faults = [fault for fault in wrong if fault.start < end]
+    cut = len(happening) + len(wrong) - len(events) - len(faults)
+    if cut:
+        placing.notes.append(f"{cut} events and faults begin after these {length:g} hours; the file has {file.hours:g}")
     who = {device.id: device for device in city.devices}
     labels = [event_label(event, seed) for event in events]
     labels += [fault_label(fault, who[fault.device], seed) for fault in faults]

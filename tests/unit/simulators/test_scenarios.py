@@ -161,6 +161,10 @@ def test_a_shorter_run_leaves_out_what_begins_after_it_and_a_longer_one_goes_on(
     assert 0 < len(short.labels) < len(usual.labels) < len(long.labels)
     assert (short.hours, short.end) == (72, START + 72 * HOUR)
     assert max(label.start for label in long.labels) > START + 400 * HOUR
+    assert (
+        f"{len(usual.labels) - len(short.labels)} events and faults begin after these 72 hours; the file has 336"
+        in short.notes
+    )
 
 
 def test_a_faster_start_is_cut_to_milliseconds() -> None:
