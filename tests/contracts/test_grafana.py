@@ -1,20 +1,25 @@
 """Every question of every dashboard is answered by a real database that holds what our own code wrote.
 
-InfluxQL by Debian's InfluxDB 1.x, PromQL by Debian's VictoriaMetrics (which takes a little more than Prometheus does).
+InfluxQL by Debian's InfluxDB 1.x and by what `URBANPULSE_TEST_INFLUX_URL` names, PromQL by Debian's VictoriaMetrics
+(which takes a little more than Prometheus does).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import closing
+import uuid
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from backends.series import InfluxSettings
 from backends.series.influx import InfluxSeriesWriter, InfluxServer, Names
@@ -31,6 +36,7 @@ from urbanpulse.grafana.files import read_dashboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("grafana")
 
@@ -38,7 +44,9 @@ HOUR = 3_600_000_000_000
 START = 20_000 * 24 * HOUR
 HOURS = 54
 DISTRICTS = ("north", "old-town")
-DATABASES = {READINGS: "city", ROLLUPS: "city_rollup"}
+URL = os.environ.get("URBANPULSE_TEST_INFLUX_URL", "")
+GIVEN = "influxdb at the address given"
+KINDS = ["influxdb 1.x", *([GIVEN] if URL else [])]
 BOARDS = {path.stem: read_dashboard(path) for path in GrafanaFiles.shipped().dashboards()}
 DEVICE = "dev-north"
 VARIABLES = {
@@ -61,54 +69,80 @@ def questions(*uids: str) -> list[Any]:
     ]
 
 
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@dataclass(frozen=True)
+class City:
+    """Where the readings are, and how to be let in."""
+
+    url: str
+    databases: dict[str, str]
+    headers: dict[str, str]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     """An InfluxDB with two days of every metric in two districts, summed up, as our writer leaves it."""
     folder = tmp_path_factory.mktemp("grafana")
+    with ExitStack() as stack:
+        url = URL if request.param == GIVEN else stack.enter_context(influxd(folder / "influx"))
+        given = {name: os.environ.get(f"URBANPULSE_TEST_INFLUX_{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
+        database = f"{given['BUCKET'] or 'urbanpulse'}-grafana-{uuid.uuid4().hex}"
+        settings = InfluxSettings(
+            database=database,
+            rollup_database=f"{database}-rollup",
+            rollup_delay_seconds=0,
+            rollups_at_once=10_000,
+            token=SecretStr(given["TOKEN"]) if given["TOKEN"] else None,
+            org=given["ORG"],
+        )
+        _fill(folder, url, settings)
+        headers = {"Authorization": f"Token {given['TOKEN']}"} if given["TOKEN"] else {}
+        yield City(url, {READINGS: database, ROLLUPS: f"{database}-rollup"}, headers)
+
+
+def _fill(folder: Path, url: str, settings: InfluxSettings) -> None:
     series = [
         Series(n, f"dev-{district}", metric, district)
         for n, (district, metric) in enumerate((d, m) for d in DISTRICTS for m in METRICS)
     ]
-    with influxd(folder / "influx") as url:
-        settings = InfluxSettings(flavour="v1", rollup_delay_seconds=0, rollups_at_once=10_000)
-        server = InfluxServer(url, settings)
-        for database in DATABASES.values():
-            server.create(database, 0)
-        writer = InfluxSeriesWriter(
-            folder,
-            server,
-            Names(ListedNames(series)),
-            raw_days=36_000,
-            busy_seconds=5.0,
-            clock=ManualClock(),
-            on_rejected=lambda *_: pytest.fail("a reading was refused"),
+    server = InfluxServer(url, settings)
+    for database in (settings.database, settings.rollup_database):
+        server.create(database, 0)
+    writer = InfluxSeriesWriter(
+        folder,
+        server,
+        Names(ListedNames(series)),
+        raw_days=36_000,
+        busy_seconds=5.0,
+        clock=ManualClock(),
+        on_rejected=lambda *_: pytest.fail("a reading was refused"),
+    )
+    with closing(writer):
+        times = START + np.arange(0, HOURS * HOUR, HOUR // 3, dtype=np.int64)
+        ids = np.repeat(np.arange(len(series), dtype=np.int32), len(times))
+        measured = np.tile(times, len(series))
+        quality = np.where(np.arange(len(ids)) % 5 == 0, 4, 0).astype(np.uint16)
+        hours = START + np.arange(0, HOURS * HOUR, HOUR, dtype=np.int64)
+        of = np.repeat(np.arange(len(series), dtype=np.int32), len(hours))
+        band = np.ones(len(of))
+        writer.write(
+            "test",
+            1,
+            ReadingBatch(ids, measured, measured, np.sin(measured / HOUR) + 40, quality),
+            Bands(of, np.tile(hours, len(series)), band * 40, band * 30, band * 50),
         )
-        with closing(writer):
-            times = START + np.arange(0, HOURS * HOUR, HOUR // 3, dtype=np.int64)
-            ids = np.repeat(np.arange(len(series), dtype=np.int32), len(times))
-            measured = np.tile(times, len(series))
-            quality = np.where(np.arange(len(ids)) % 5 == 0, 4, 0).astype(np.uint16)
-            hours = START + np.arange(0, HOURS * HOUR, HOUR, dtype=np.int64)
-            of = np.repeat(np.arange(len(series), dtype=np.int32), len(hours))
-            band = np.tile(np.ones(len(hours)), len(series))
-            writer.write(
-                "test",
-                1,
-                ReadingBatch(ids, measured, measured, np.sin(measured / HOUR) + 40, quality),
-                Bands(of, np.tile(hours, len(series)), band * 40, band * 30, band * 50),
-            )
-            for day in (4, 5):
-                writer.maintain(START + day * 24 * HOUR)
-            yield url
+        for day in (4, 5):
+            writer.maintain(START + day * 24 * HOUR)
 
 
-def ask(url: str, uid: str, text: str) -> list[dict[str, Any]]:
+def ask(city: City, uid: str, text: str) -> list[dict[str, Any]]:
     for name, value in VARIABLES.items():
         text = text.replace(name, value)
     assert "$" not in text.replace("$/", "/"), text
-    form = urllib.parse.urlencode({"q": text, "db": DATABASES[uid], "epoch": "ms"}).encode()
+    form = urllib.parse.urlencode({"q": text, "db": city.databases[uid], "epoch": "ms"}).encode()
     try:
-        with urllib.request.urlopen(f"{url}/query", form, timeout=30) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{city.url}/query", form, city.headers), timeout=30
+        ) as answer:
             content = json.load(answer)
     except urllib.error.HTTPError as error:
         pytest.fail(f"{text}: {error.read().decode()}")
@@ -118,12 +152,12 @@ def ask(url: str, uid: str, text: str) -> list[dict[str, Any]]:
     return found
 
 
-def values(url: str, text: str) -> set[str]:
-    return {value for table in ask(url, READINGS, text) for _, value in table["values"]}
+def values(city: City, text: str) -> set[str]:
+    return {value for table in ask(city, READINGS, text) for _, value in table["values"]}
 
 
 @pytest.mark.parametrize("target", questions(READINGS, ROLLUPS))
-def test_influxdb_has_rows_for_every_question(target: dict[str, Any], city: str) -> None:
+def test_influxdb_has_rows_for_every_question(target: dict[str, Any], city: City) -> None:
     found = ask(city, target["datasource"]["uid"], target["query"])
 
     assert found, target["query"]
@@ -135,7 +169,7 @@ def test_influxdb_has_rows_for_every_question(target: dict[str, Any], city: str)
 
 
 @pytest.mark.parametrize("name", [name for name, board in BOARDS.items() if board["templating"].get("list")])
-def test_the_choices_are_what_the_city_has(name: str, city: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choices_are_what_the_city_has(name: str, city: City, monkeypatch: pytest.MonkeyPatch) -> None:
     """A choice depends on those before it: an area has its metrics, a metric its devices."""
     asked = {v["name"]: v["query"]["query"] for v in BOARDS[name]["templating"]["list"] if v["type"] == "query"}
 
@@ -150,7 +184,7 @@ def test_the_choices_are_what_the_city_has(name: str, city: str, monkeypatch: py
         assert values(city, asked["device"]) == {DEVICE}
 
 
-def test_the_schema_of_the_checker_is_what_influxdb_says_it_holds(city: str) -> None:
+def test_the_schema_of_the_checker_is_what_influxdb_says_it_holds(city: City) -> None:
     schema = known_schema()
 
     for uid, known in ((READINGS, schema.readings), (ROLLUPS, schema.rollups)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "check", "panels_of"]
 
-SCHEMA_VERSION = 42
+_OLDEST_SCHEMA = 36  # of Grafana 9
 READINGS, ROLLUPS, PLATFORM = "urbanpulse-influx", "urbanpulse-influx-rollups", "urbanpulse-prometheus"
 _OWN = {"-- Grafana --", "-- Mixed --"}
 _KINDS = {READINGS: "influxdb", ROLLUPS: "influxdb", PLATFORM: "prometheus"}
@@ -106,8 +106,9 @@ class _Check:
             self.say("title", "none")
         if board.get("id") is not None:
             self.say("id", "belongs to one Grafana: leave it out")
-        if board.get("schemaVersion") != SCHEMA_VERSION:
-            self.say("schemaVersion", f"{board.get('schemaVersion')}: {SCHEMA_VERSION} expected")
+        version = board.get("schemaVersion")
+        if not isinstance(version, int) or version < _OLDEST_SCHEMA:
+            self.say("schemaVersion", f"{version}: {_OLDEST_SCHEMA} or later expected")
         if not board.get("panels"):
             self.say("panels", "none")
         for end in ("from", "to"):
@@ -124,20 +125,19 @@ class _Check:
         taken: dict[tuple[int, int], str] = {}
         ids = Counter(panel.get("id") for panel in panels_of(self.board))
         for panel in panels_of(self.board):
-            where = _title(panel)
             if not isinstance(panel.get("id"), int) or ids[panel.get("id")] > 1:
-                self.say(where, f"id {panel.get('id')!r}: a number of its own expected")
-            place = panel.get("gridPos") or {}
+                self.say(_title(panel), f"id {panel.get('id')!r}: a number of its own expected")
+        for panel in self.board.get("panels") or []:  # those within a folded row have no place yet
+            where, place = _title(panel), panel.get("gridPos") or {}
             if not all(type(place.get(side)) is int for side in "xywh"):
                 self.say(where, f"gridPos {place}: whole numbers expected")
                 continue
             x, y, w, h = (place[side] for side in "xywh")
             if x < 0 or y < 0 or w < 1 or h < 1 or x + w > 24:
                 self.say(where, f"gridPos {place}: outside of the 24 columns")
-            for cell in ((i, j) for i in range(x, x + w) for j in range(y, y + h)):
-                if taken.setdefault(cell, where) != where:
-                    self.say(where, f"lies over {taken[cell]!r}")
-                    break
+            over = {taken.setdefault((i, j), where) for i in range(x, x + w) for j in range(y, y + h)} - {where}
+            for other in sorted(over):
+                self.say(where, f"lies over {other!r}")
 
     # -- variables
 

@@ -174,7 +174,8 @@ class _Reader:
             question.selected.append(text[1:-1])
             question.outputs.append(text[1:-1])
         elif kind == "word":
-            self.need("(")
+            if not self.take("("):
+                raise QuestionError(f"{text} is no function: names stand in double quotes")
             question.functions.append(text)
             question.outputs.append(text)
             while not self.take(")"):
@@ -231,7 +232,10 @@ def read_question(text: str) -> Question:
     'reading'
     """
     reader = _Reader(text)
-    question = reader.statement()
+    try:
+        question = reader.statement()
+    except RecursionError:
+        raise QuestionError("too many brackets") from None
     if reader.more():
         raise QuestionError(f"the end expected, {reader.peek()} found")
     return question

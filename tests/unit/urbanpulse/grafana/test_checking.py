@@ -124,7 +124,7 @@ BREAKS = [
     ("district", put("panels.0.timeFrom", "2026-01-01"), "Means", "relative expected"),
     ("district", put("uid", "no good"), "uid", "1 to 40 letters"),
     ("district", put("id", 7), "id", "belongs to one Grafana"),
-    ("district", put("schemaVersion", 16), "schemaVersion", "42 expected"),
+    ("district", put("schemaVersion", 16), "schemaVersion", "36 or later expected"),
     ("district", put("panels", []), "panels", "none"),
     ("district", put("panels", "many"), "dashboard", "is not built as one"),
     ("district", put("annotations.list.0.target.tags", ["$town"]), "annotation Alerts", "$town is not defined"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+import hatch_build
 from deploy.dashboards.boards import boards
 from urbanpulse.grafana import GrafanaFiles, check, known_schema
 from urbanpulse.grafana.checking import READINGS, ROLLUPS
@@ -110,3 +111,16 @@ def test_units_follow_the_metric() -> None:
     assert units["Fine dust"] == "conμgm3"
     assert units["Temperature"] == "celsius"
     assert units["Noise"] == "dB"
+
+
+def test_a_wheel_holds_the_files_and_an_editable_install_reads_those_of_the_clone() -> None:
+    hook = hatch_build.ConsoleBuildHook(str(ROOT / "docs"), {}, None, None, "", "wheel")  # type: ignore[arg-type]
+    wheel: dict[str, Any] = {}
+    editable: dict[str, Any] = {}
+
+    hook.initialize("standard", wheel)
+    hook.initialize("editable", editable)
+
+    assert wheel == {"force_include": {"deploy/grafana": "urbanpulse/grafana/files"}}
+    assert editable == {}
+    assert GrafanaFiles.shipped().folder == FOLDER
