@@ -2,10 +2,12 @@
 
 Rows are those of a city: *series* sensors, one reading each per 10 s, in batches of about a second, values of two
 decimals, device times in ms with jitter, times of receipt in ns. Days are filled up to --rows; the last half day is
-left in the journal, so that questions see parts of both levels and a journal. Every question is also put to a bare
-DuckDB over the same Parquet files (no journal, no dedupe), to tell what the store adds.
+left in the journal, so that questions see parts of both levels and a journal. The questions of dashboards are asked
+from another process while --ingest rows a second are written, sealed and merged (`_questions.py`); every question is
+also put to a bare DuckDB over the same Parquet files (no journal, no dedupe), to tell what the store adds.
 
-CPU seconds are of this process; p50 of wall time. Writing runs without upkeep beside it, so the figures add up.
+CPU seconds are of this process; p50 of wall time. Filling runs without upkeep beside it, so the figures add up.
+`kept_cpu_s_per_M` is journal, seal, merge and rollup together; `kept_bytes_per_row` readings and their rollups.
 
 Beside it stands what a point for an InfluxDB costs to encode, compared with `influxdb_client.Point` in the same run,
 and, where `influxd` is installed, how fast a real one takes them (`--only influx` measures just that).
@@ -20,8 +22,10 @@ import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,16 +37,18 @@ import structlog
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
+from backends.series import EmbeddedSeriesWriter, SeriesSettings
 from bench._influx import encoder_figures, server_figures
+from bench._questions import ask
 from core.batch import ReadingBatch
 from core.ports import Bands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 HOUR = 3_600_000_000_000
 DAY = 24 * HOUR
+SECOND = 1_000_000_000
 START = 20_000 * DAY
 
 
@@ -79,17 +85,7 @@ def rows_of(series: int, days: int, rows: int, per_batch: int, rng: np.random.Ge
         yield waiting
 
 
-def p50_ms(question: Callable[[int], object], times: int) -> float:
-    """Return the median wall time of *question*, asked about *times* different things."""
-    took = []
-    for i in range(times):
-        begin = time.perf_counter()
-        question(i)
-        took.append((time.perf_counter() - begin) * 1e3)
-    return statistics.median(took)
-
-
-def measure(series: int, days: int, rows: int, per_batch: int) -> dict[str, float]:
+def measure(series: int, days: int, rows: int, per_batch: int, ingest: int) -> dict[str, float]:
     """Fill a store, keep it up, question it; return the figures by name."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -135,14 +131,67 @@ def measure(series: int, days: int, rows: int, per_batch: int) -> dict[str, floa
         figures["rollup_bytes_per_series_day"] = sum(p.stat().st_size for p in folder.rglob("rollup-*.parquet")) / (
             series * (days - 1)
         )
+        figures["kept_cpu_s_per_M"] = sum(
+            figures[f"{name}_cpu_s_per_M"] for name in ("journal", "seal", "merge_and_rollup")
+        )
+        figures["kept_bytes_per_row"] = (
+            figures["merged_bytes_per_row"] + figures["rollup_bytes_per_series_day"] * series * days / rows
+        )
         figures["unsealed_rows"] = unsealed
         writer.close()
         figures["writer_peak_mb"] = peak_mb()
         figures |= _bands(series, rng)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:  # as the api: a process of its own
-            figures |= other.submit(_questions, folder, series, days).result()
-        figures |= _bare(folder, series, days)
-        return figures
+        return figures | _questions(folder, series, START + days * DAY - HOUR, ingest)
+
+
+def _questions(folder: Path, series: int, end: int, ingest: int) -> dict[str, float]:
+    """Return what questions take while the store goes on growing from *end* on."""
+    with (
+        _ingesting(folder, series, end, ingest) as written,
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other,  # as the api: a process of its own
+    ):
+        figures = other.submit(ask, folder, series, 30).result()
+    return figures | {"ingested_rows_per_s": written[0] / written[1]}
+
+
+@contextmanager
+def _ingesting(folder: Path, series: int, end: int, rate: int) -> Iterator[list[float]]:
+    """Write *rate* rows a second from *end* on, with upkeep as the processor does it; yield [rows, seconds]."""
+    stop = threading.Event()
+    written = [0.0, 0.0]
+    # the days of the bench are long over: what is due must not be merged while questions compare with plain files
+    writer = EmbeddedSeriesWriter(folder, SeriesSettings(merge_seconds=1e9))
+    begin = time.perf_counter()
+
+    def write() -> None:
+        position = writer.position("bench")
+        rng = np.random.default_rng(3)
+        while not stop.is_set():
+            position += 1
+            at = end + int(written[0]) * SECOND // rate
+            ids = rng.integers(0, series, 1000)
+            batch = ReadingBatch.of(
+                ids, at + np.sort(rng.integers(0, SECOND, 1000)), np.round(rng.normal(20, 5, 1000), 2)
+            )
+            writer.write("bench", position, batch)
+            written[0] += 1000
+            stop.wait(max(written[0] / rate - (time.perf_counter() - begin), 0))
+
+    def keep_up() -> None:
+        while not stop.wait(2):
+            writer.maintain(end)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=keep_up)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield written
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        written[1] = time.perf_counter() - begin
+        writer.close()
 
 
 def _count(path: Path) -> int:
@@ -170,74 +219,24 @@ def _bands(series: int, rng: np.random.Generator) -> dict[str, float]:
         return {"band_bytes_per_row": size / (series * 24), "band_seal_and_merge_cpu_s_per_M": took / series / 24 * 1e6}
 
 
-def _questions(folder: Path, series: int, days: int) -> dict[str, float]:
-    reader = EmbeddedSeriesReader(folder, SeriesSettings())
-    end = START + days * DAY
-    week = max(START, end - 7 * DAY)
-    width = DAY // 500
-    begin = time.perf_counter()
-    reader.latest()
-    figures = {"first_latest_ms": (time.perf_counter() - begin) * 1e3}
-    begin = time.perf_counter()
-    reader.buckets(0, end - DAY, end, width)
-    figures["first_question_ms"] = (time.perf_counter() - begin) * 1e3
-    some = np.random.default_rng(2).integers(0, series, 40).tolist()
-    figures["latest_p50_ms"] = p50_ms(lambda _: reader.latest(), 40)
-    figures["series_24h_500_p50_ms"] = p50_ms(lambda i: reader.buckets(some[i], end - DAY, end, width), 40)
-    figures["series_7d_hourly_p50_ms"] = p50_ms(lambda i: reader.buckets(some[i], week, end, HOUR), 40)
-    figures["readings_1h_p50_ms"] = p50_ms(lambda i: reader.readings(some[i], end - HOUR, end, 5000), 40)
-    begin = time.perf_counter()
-    figures["count"] = reader.count()
-    figures["count_ms"] = (time.perf_counter() - begin) * 1e3
-    reader.close()
-    figures["reader_peak_mb"] = peak_mb()
-    return figures
-
-
-def _bare(folder: Path, series: int, days: int) -> dict[str, float]:
-    """Return how long plain DuckDB takes for the same, over the sealed rows alone."""
-    end = START + days * DAY
-    week = max(START, end - 7 * DAY)
-    width = DAY // 500
-    some = np.random.default_rng(2).integers(0, series, 40).tolist()
-    figures = {}
-    bare = duckdb.connect(config={"threads": 1, "memory_limit": "128MB"})
-    files = f"read_parquet('{folder}/parts/*/raw-*.parquet')"
-    ask = f"SELECT measured // ? AS b, count(*), avg(value), min(value), max(value) FROM {files}"  # noqa: S608
-    ask += " WHERE series = ? AND measured >= ? AND measured < ? GROUP BY b ORDER BY b"
-    figures["bare_latest_p50_ms"] = p50_ms(
-        lambda _: bare.execute(
-            f"SELECT series, max(measured), arg_max(value, measured) FROM {files} GROUP BY series"  # noqa: S608
-        ).fetchnumpy(),
-        3,
-    )
-    figures["bare_series_24h_500_p50_ms"] = p50_ms(
-        lambda i: bare.execute(ask, [width, some[i], end - DAY, end]).fetchnumpy(), 20
-    )
-    figures["bare_series_7d_hourly_p50_ms"] = p50_ms(
-        lambda i: bare.execute(ask, [HOUR, some[i], week, end]).fetchnumpy(), 20
-    )
-    bare.close()
-    return figures
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small city in a few seconds")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--rows", type=int, help="default 20 M, quick 2 M")
+    parser.add_argument("--rows", type=int, help="default 50 M, quick 2 M")
     parser.add_argument("--series", type=int, help="default 10,000, quick 2,000")
     parser.add_argument("--days", type=int, help="default 8, quick 4")
     parser.add_argument("--batch", type=int, default=1000, help="rows per write")
+    parser.add_argument("--ingest", type=int, default=20_000, help="rows a second written while questions are asked")
     parser.add_argument("--only", choices=("embedded", "influx"), help="one of the two stores; default both")
     args = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    rows, series, days = (2_000_000, 2_000, 4) if args.quick else (20_000_000, 10_000, 8)
+    rows, series, days = (2_000_000, 2_000, 4) if args.quick else (50_000_000, 10_000, 8)
     measured: dict[str, float] = {}
     if args.only != "influx":
-        measured |= measure(args.series or series, args.days or days, args.rows or rows, args.batch)
+        measured |= measure(args.series or series, args.days or days, args.rows or rows, args.batch, args.ingest)
     if args.only != "embedded":
-        measured |= encoder_figures() | server_figures((args.rows or rows) // 10)
+        measured |= encoder_figures() | server_figures(min(args.rows or rows, 20_000_000) // 10)
     figures = {name: round(value, 3) for name, value in measured.items()}
     if args.json:
         print(json.dumps(figures))

@@ -40,11 +40,12 @@ from backends.series.columns import (
 from backends.series.hot import HotRows
 from backends.series.journal import FORMAT, connect, get_meta, guard, live_parts
 from backends.series.parquet import Parquet
-from backends.series.scan import scan
+from backends.series.scan import EVERYTHING, scan
+from backends.series.spans import overlaps
 from backends.series.statistics import WHOLE, check_groups, check_rollup, to_groups, to_ranking, to_rollups
 from backends.series.upkeep import NO_FLOOR
 from core.errors import Unavailable
-from core.ports import Capabilities, Health
+from core.ports import Capabilities, Health, RankBy
 
 if TYPE_CHECKING:
     import sqlite3
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from backends.series.journal import Part
     from backends.series.settings import SeriesSettings
     from core.batch import ReadingBatch
-    from core.ports import Bands, Buckets, Groups, RankBy, Ranking, Rollups
+    from core.ports import Bands, Buckets, Groups, Ranking, Rollups
 
 __all__ = ["EmbeddedSeriesReader", "View"]
 
@@ -173,26 +174,34 @@ class EmbeddedSeriesReader:
     def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
         """Return aggregates of [start, end) per group over buckets of *width* ns; see `core.ports.SeriesStatistics`."""
         check_groups(series, group, width)
-        rows = self._scan(series, start, end, width, group)
+        rows = self._scan(series, start, end, width, group, needs=frozenset({"total", "low", "high"}))
         found = np.unique(rows["series"])
         return to_groups(rows, found, found)
 
     def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
         """Return the *n* of *series* with the greatest value over [start, end)."""
-        return to_ranking(self._scan(series, start, end, WHOLE), n, by)
+        needs = {RankBy.LAST: "last", RankBy.MEAN: "total", RankBy.MAX: "high"}[by]
+        return to_ranking(self._scan(series, start, end, WHOLE, needs=frozenset({needs})), n, by)
 
     def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
         """Return the aggregates of *series* that begin in [start, end), by hour or day; here they are never behind."""
         return to_rollups(self._scan(series, *check_rollup(start, end, width), width))
 
     def _scan(
-        self, series: NDArray[np.int32], start: int, end: int, width: int, group: NDArray[np.int32] | None = None
+        self,
+        series: NDArray[np.int32],
+        start: int,
+        end: int,
+        width: int,
+        group: NDArray[np.int32] | None = None,
+        *,
+        needs: frozenset[str] = EVERYTHING,
     ) -> Columns:
         wanted, at = np.unique(np.asarray(series, np.int32), return_index=True)
         label = None if group is None else np.asarray(group, np.int32)[at]
         rows = self._settings.slice_rows
         return self._answer(
-            lambda view: scan(view, self._files, wanted, start, end, width, rows_at_once=rows, label=label)
+            lambda view: scan(view, self._files, wanted, start, end, width, rows_at_once=rows, label=label, needs=needs)
         )
 
     # -- how it is
@@ -271,12 +280,15 @@ class EmbeddedSeriesReader:
         return concat(layout, found)
 
     @staticmethod
-    def _days(view: View, layout: Layout, series: int, start: int, end: int) -> Iterator[_Day]:
-        """Yield the days of [start, end) in which *series* may have rows, ascending."""
+    def _days(
+        view: View, layout: Layout, series: int, start: int, end: int, hot: Columns | None = None
+    ) -> Iterator[_Day]:
+        """Yield the days of [start, end) in which *series* may have rows, ascending; *hot* if it is known already."""
         parts: dict[int, list[str]] = {}
         for part in view.of(layout, series, start, end):
             parts.setdefault(part.day, []).append(part.path)
-        hot = view.hot_of(layout, series, start, end)
+        if hot is None:
+            hot = view.hot_of(layout, series, start, end)
         hot_days = hot[layout.time] // DAY
         for day in sorted(parts.keys() | set(hot_days.tolist())):
             first, stop = max(start, day * DAY), min(end, (day + 1) * DAY)
@@ -315,7 +327,9 @@ class EmbeddedSeriesReader:
                 )
             )
         ]
-        days = (d for d in self._days(view, VALUES, series, max(start, floor), end) if d.start // DAY not in coarse)
+        days = (
+            d for d in self._days(view, VALUES, series, max(start, floor), end, hot) if d.start // DAY not in coarse
+        )
         while chunk := list(islice(days, _DAYS_AT_ONCE)):
             pieces.append(Points.of_readings(self._days_rows(VALUES, series, chunk)).fold(width))
         return to_buckets(Points.merge(pieces), width)
@@ -366,7 +380,7 @@ class EmbeddedSeriesReader:
         if len(hot["series"]):
             spans.append((int(hot["measured"].min()), int(hot["measured"].max())))
         repeated = 0
-        for lo, hi in _overlaps(spans):
+        for lo, hi in overlaps(spans):
             inside = [p for p in parts if p.lo <= hi and p.hi >= lo]
             rows = take(hot, (hot["measured"] >= lo) & (hot["measured"] <= hi))
             first, last = min(p.first for p in inside), max(p.last for p in inside)
@@ -382,22 +396,3 @@ class EmbeddedSeriesReader:
                 both = concat(_KEYS, [sealed, take(rows, (rows["series"] >= a) & (rows["series"] < b))])
                 repeated += len(both["series"]) - len(keep_last(_KEYS, both)["series"])
         return repeated
-
-
-def _overlaps(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the smallest ranges (inclusive) in which two or more of *spans* meet.
-
-    >>> _overlaps([(0, 10), (8, 20), (30, 40)])
-    [(8, 10)]
-    """
-    found: list[tuple[int, int]] = []
-    reach: int | None = None
-    for lo, hi in sorted(spans):
-        if reach is not None and lo <= reach:
-            shared = (lo, min(hi, reach))
-            if found and shared[0] <= found[-1][1]:
-                found[-1] = (found[-1][0], max(found[-1][1], shared[1]))
-            else:
-                found.append(shared)
-        reach = hi if reach is None else max(reach, hi)
-    return found

@@ -1,8 +1,9 @@
 """This module finds the partial aggregates of many series in one snapshot of the embedded store.
 
 A day is read in the cheapest way that is exact. Where its rollup holds all of it, or all that is left, that is read.
-Where every reading stands in one merged part, DuckDB aggregates. Else the rows are read, a few series at a time, and
-the last one written wins before anything is summed.
+Where every reading stands in one place only, DuckDB aggregates: in merged parts, and wherever the times of unmerged
+parts and of the journal do not overlap. Else the rows are read, a few series at a time, and the last one written wins
+before anything is summed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backends.series.columns import DAY, HOUR, READINGS, ROLLUP, VALUES, concat, empty, keep_last, take
+from backends.series.spans import overlaps
 from backends.series.statistics import fold, points
 
 if TYPE_CHECKING:
@@ -24,23 +26,38 @@ if TYPE_CHECKING:
     from backends.series.parquet import Parquet
     from backends.series.reader import View
 
-__all__ = ["scan"]
+__all__ = ["EVERYTHING", "scan"]
+
+_SHARED = 16  # ranges that one question tells apart: more cost more than they save
 
 # DuckDB divides towards zero, buckets round down
-_AGGREGATE = """
-SELECT label AS series, max(measured) AS hour, count(*) AS n, sum(value) AS total, min(value) AS low,
-  max(value) AS high, arg_max(value, measured) AS last, bit_or(quality) AS quality
-FROM read_parquet($files) JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)
-WHERE series BETWEEN $first AND $last AND measured >= $start AND measured < $end
-GROUP BY label, measured - (measured % $width + $width) % $width
+_QUERY = """
+SELECT {label} AS series, {columns}
+FROM read_parquet($files) {join}
+WHERE series BETWEEN $first AND $last AND {time} >= $start AND {time} < $end AND {where}
+GROUP BY {label}, {time} - ({time} % $width + $width) % $width
 """
-_ADD_UP = """
-SELECT label AS series, max(hour) AS hour, sum(n)::BIGINT AS n, sum(total) AS total, min(low) AS low,
-  max(high) AS high, arg_max(last, hour) AS last, bit_or(quality) AS quality
-FROM read_parquet($files) JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)
-WHERE series BETWEEN $first AND $last AND hour >= $start AND hour < $end
-GROUP BY label, hour - (hour % $width + $width) % $width
-"""
+_JOIN = "JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)"
+_OF_READINGS = {
+    "hour": "max(measured)",
+    "n": "count(*)",
+    "total": "sum(value)",
+    "low": "min(value)",
+    "high": "max(value)",
+    "last": "arg_max(value, measured)",
+    "quality": "bit_or(quality)",
+}
+_OF_HOURS = {
+    "hour": "max(hour)",
+    "n": "sum(n)::BIGINT",
+    "total": "sum(total)",
+    "low": "min(low)",
+    "high": "max(high)",
+    "last": "arg_max(last, hour)",
+    "quality": "bit_or(quality)",
+}
+EVERYTHING = frozenset(_OF_READINGS)
+"""All columns that a question may need."""
 
 
 def scan(
@@ -53,11 +70,13 @@ def scan(
     *,
     rows_at_once: int,
     label: NDArray[np.int32] | None = None,
+    needs: frozenset[str] = EVERYTHING,
 ) -> Columns:
     """Return what each of *series* (unique, ascending) did in [start, end), as `ROLLUP` rows by buckets of *width* ns.
 
     With *label*, one per series, rows are those of labels, added up over the series that share one; `last` is then
-    that of any of them. Memory grows with *rows_at_once* and with the number of buckets, not with that of readings.
+    that of any of them. Columns that *needs* does not name may hold anything. Memory grows with *rows_at_once* and
+    with the number of buckets, not with that of readings.
     """
     if len(series) == 0:
         return empty(ROLLUP)
@@ -78,17 +97,14 @@ def scan(
     done = {part.day for part in rollups}
     clean = [part for part in raw if part.day not in mixed and part.day not in done]
     pieces = [
-        _aggregate(files, _ADD_UP, rollups, series, label, start, end, width),
-        _aggregate(files, _AGGREGATE, clean, series, label, max(start, floor), end, width),
+        _aggregate(files, ROLLUP, rollups, series, label, (start, end), width, needs),
+        _aggregate(files, READINGS, clean, series, label, (max(start, floor), end), width, needs),
     ]
     for day in sorted(mixed - done):
-        paths = [part.path for part in raw if part.day == day]
-        size = sum(part.n for part in raw if part.day == day)
+        parts = [part for part in raw if part.day == day]
+        span = (max(start, floor, day * DAY), min(end, (day + 1) * DAY))
         today = take(hot, hot_days == day)
-        for some in np.array_split(series, min(1 + size // rows_at_once, len(series))):
-            span = (max(start, floor, day * DAY), min(end, (day + 1) * DAY))
-            rows = _fold_rows(files, paths, today, some, span, width)
-            pieces.append({**rows, "series": label[np.searchsorted(series, rows["series"])]})
+        pieces += _mixed(files, parts, today, series, label, span, width, needs, rows_at_once=rows_at_once)
     rows = fold(pieces, width)
     return {**rows, "hour": rows["hour"] // width * width}
 
@@ -112,39 +128,84 @@ def _hot(view: View, series: NDArray[np.int32], start: int, end: int) -> Columns
     return concat(VALUES, found)
 
 
+def _mixed(
+    files: Parquet,
+    parts: Sequence[Part],
+    hot: Columns,
+    series: NDArray[np.int32],
+    label: NDArray[np.int32],
+    span: tuple[int, int],
+    width: int,
+    needs: frozenset[str],
+    *,
+    rows_at_once: int,
+) -> list[Columns]:
+    """Return partial aggregates of a day that stands in several places."""
+    spans = [(part.lo, part.hi) for part in parts if part.level == 0]
+    merged = [part for part in parts if part.level > 0]
+    if merged:  # they have no series in common, so they count as one
+        spans.append((min(part.lo for part in merged), max(part.hi for part in merged)))
+    if len(hot["series"]):
+        spans.append((int(hot["measured"].min()), int(hot["measured"].max())))
+    shared = [(lo, hi) for lo, hi in overlaps(spans) if lo < span[1] and hi >= span[0]]
+    if len(shared) > _SHARED:
+        shared = [(shared[0][0], shared[-1][1])]
+    where = " OR ".join(f"measured BETWEEN {lo} AND {hi}" for lo, hi in shared) or "false"
+    pieces = [_aggregate(files, READINGS, parts, series, label, span, width, needs, where=f"NOT ({where})")]
+    touched = [part for part in parts if any(part.lo <= hi and part.hi >= lo for lo, hi in shared)]
+    paths = [part.path for part in touched]
+    for some in np.array_split(series, min(1 + sum(part.n for part in touched) // rows_at_once, len(series))):
+        rows = _fold_rows(files, paths, hot, some, span, width, f"({where})")
+        pieces.append({**rows, "series": label[np.searchsorted(series, rows["series"])]})
+    return pieces
+
+
 def _aggregate(
     files: Parquet,
-    sql: str,
+    layout: Layout,
     parts: Sequence[Part],
     series: NDArray[np.int32],
     label: NDArray[np.int32],
-    start: int,
-    end: int,
+    span: tuple[int, int],
     width: int,
+    needs: frozenset[str],
+    *,
+    where: str = "true",
 ) -> Columns:
-    found = files.query(
-        sql,
-        [part.path for part in parts],
-        {
-            "first": int(series[0]),
-            "last": int(series[-1]),
-            "start": start,
-            "end": end,
-            "width": width,
-            "series": series.tolist(),
-            "label": label.tolist(),
-        },
+    """Let DuckDB add up the rows of *parts*, of *layout* `READINGS` or `ROLLUP`."""
+    first, last = int(series[0]), int(series[-1])
+    args: dict[str, object] = {"first": first, "last": last, "start": span[0], "end": span[1], "width": width}
+    words = _OF_READINGS if layout is READINGS else _OF_HOURS
+    chosen = {name: word if name in needs | {"hour", "n"} else "0" for name, word in words.items()}
+    name, join = "label", _JOIN
+    if last - first + 1 == len(series) and label is series:  # the range says it all
+        name, join = "series", ""
+    else:
+        args |= {"series": series.tolist(), "label": label.tolist()}
+    sql = _QUERY.format(
+        label=name,
+        join=join,
+        time=layout.time,
+        where=where,
+        columns=", ".join(f"{word} AS {column}" for column, word in chosen.items()),
     )
+    found = files.query(sql, [part.path for part in parts], args)
     return concat(ROLLUP, [{name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns} for piece in found])
 
 
 def _fold_rows(
-    files: Parquet, paths: Sequence[str], hot: Columns, series: NDArray[np.int32], span: tuple[int, int], width: int
+    files: Parquet,
+    paths: Sequence[str],
+    hot: Columns,
+    series: NDArray[np.int32],
+    span: tuple[int, int],
+    width: int,
+    where: str,
 ) -> Columns:
     sealed = files.read(
         VALUES,
         paths,
-        "series BETWEEN ? AND ? AND measured >= ? AND measured < ?",
+        f"series BETWEEN ? AND ? AND measured >= ? AND measured < ? AND {where}",
         [int(series[0]), int(series[-1]), *span],
     )
     rows = concat(VALUES, [sealed, hot])
