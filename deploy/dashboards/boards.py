@@ -557,6 +557,27 @@ def _platform_processing(board: Board) -> None:
             Prom("max(city_series_unsealed_rows)", "rows in the journal"),
             unit="short",
         ),
+        lines(
+            "Waiting for the series store",
+            "Batches in the spool, which keeps what the series store has not taken; it empties after an outage.",
+            Prom("max(city_processor_spool_entries)", "batches"),
+            unit="short",
+        ),
+        lines(
+            "Waiting since",
+            "For how long the oldest batch in the spool has waited.",
+            Prom("max(city_processor_spool_oldest_seconds)", "oldest"),
+            unit="s",
+        ),
+        lines(
+            "Trouble in processing",
+            "What could not be read or kept; each of these lines should stay at 0.",
+            Prom(_rate("city_processor_entries_damaged_total"), "damaged log entries"),
+            Prom(_rate("city_processor_spool_damaged_total"), "damaged in the spool"),
+            Prom(_rate("city_processor_spool_refused_total"), "refused by a full spool"),
+            Prom(_rate("city_processor_series_unknown_total"), "unknown series"),
+            unit="suffix: /s",
+        ),
     ):
         board.add(panel, 8)
 
