@@ -45,7 +45,8 @@ __all__ = [
 class ApiPorts:
     """Everything outside the api that it needs; each port may block and must be thread-safe.
 
-    `checks` are further parts for `/readyz`: name to a call that raises when the part is bad.
+    `checks` are further parts for `/readyz`: name to a call that raises when the part is bad. `behind` tells for how
+    many seconds readings have been waiting for the series store.
     """
 
     registry: Registry
@@ -55,6 +56,7 @@ class ApiPorts:
     accounts: Accounts
     series: SeriesReader
     checks: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    behind: Callable[[], float] = float
 
 
 @dataclass(frozen=True, slots=True)

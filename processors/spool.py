@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from processors.metrics import ProcessorMetrics
     from processors.settings import SpoolSettings
 
-__all__ = ["Spool", "SpoolEntry", "SpoolLog", "concat_bands"]
+__all__ = ["Spool", "SpoolEntry", "SpoolLog", "behind_seconds", "concat_bands"]
 
 _VERSION = 1
 _BANDS = (("series", "<i4"), ("hour", "<i8"), ("expected", "<f8"), ("low", "<f8"), ("high", "<f8"))
-_CURSOR = "series"
+_CURSOR = "series"  # the store has everything up to here
+_NEWEST = "newest"  # one below the newest entry, so that it stays
+_TRIM_SECONDS = 1.0
 _AT_ONCE = 8  # entries read at once: each may hold as many readings as a chunk
 _TAIL = 4  # newest entries that are tried for one that can be read
 _MEGABYTE = 1_000_000
@@ -110,6 +112,22 @@ def concat_bands(items: Sequence[Bands]) -> Bands:
     return Bands(*(np.concatenate([getattr(item, name) for item in items]) for name, _ in _BANDS))
 
 
+def behind_seconds(kept: LogConsumer, now_ns: int) -> float:
+    """Return for how long the oldest entry of a spool waits for the store, 0 if none does.
+
+    For other processes than the one that forwards. A few seconds are usual: it notes how far it is now and then.
+
+    Raises:
+        Unavailable: the spool cannot be read.
+    """
+    for _, data in kept.read(kept.cursor(_CURSOR), 1):
+        try:
+            return max(now_ns - SpoolEntry.from_bytes(data).spooled, 0) / 1e9
+        except MalformedPayload:  # whoever forwards says so
+            return 0.0
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
     """What the store gets at once: readings and bands up to `position`; `last` is the place of its end in the spool."""
@@ -150,6 +168,8 @@ class Spool:
         self._chunk: _Chunk | None = None  # stays while the store does not take it
         self._done = kept.cursor(_CURSOR)  # place in the spool up to which the store has everything
         self._head = kept.head()
+        self._trimmed_at = clock.monotonic()
+        kept.cursor(_NEWEST)  # asking registers it
         self._oldest = 0  # when the oldest entry that waits came, 0 if not known
         self._spooled = self._newest()
         known = store.position(CONSUMER)
@@ -194,14 +214,15 @@ class Spool:
             SettingsError: the store says that login or database are wrong.
         """
         chunk = self._chunk = self._chunk or self._next_chunk()
+        self._oldest = chunk.oldest if chunk else 0
         if chunk is None:
-            self._oldest = 0
             return False
-        self._oldest = chunk.oldest
         if chunk.oldest:
             self._store.write(CONSUMER, chunk.position, chunk.batch, chunk.bands if len(chunk.bands.series) else None)
             self._metrics.store_position.labels("series").set(chunk.position)
         self._done, self._chunk = chunk.last, None
+        if self._clock.monotonic() - self._trimmed_at >= _TRIM_SECONDS:
+            self.trim(self._clock.now_ns())
         return True
 
     def maintain(self, now_ns: int) -> None:
@@ -216,7 +237,9 @@ class Spool:
 
     def trim(self, now_ns: int) -> None:
         """Forget what the store has, but for the newest entry."""
-        self._log.commit(_CURSOR, max(min(self._done, self._head - 1), 0))
+        self._trimmed_at = self._clock.monotonic()
+        self._log.commit(_CURSOR, self._done)
+        self._log.commit(_NEWEST, max(self._head - 1, 0))
         self._log.trim(now_ns)
 
     def close(self) -> None:

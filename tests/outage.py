@@ -42,6 +42,7 @@ __all__ = ["Plan", "run_outage"]
 METRICS = ("load_a", "load_b", "load_c", "load_d")
 TIMES = 25  # a message holds 25 times of four metrics: 100 readings
 READINGS = TIMES * len(METRICS)
+ALARM = "outage-alarm"  # a device that asks for an alert while the server is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def run_outage(folder: Path, plan: Plan) -> dict[str, Any]:
         servers.enter_context(influxd(folder / "server", port=port))
         stack.command("series", "init")
         installation = _installation(stack)
-        register_devices(installation, "outage", [Device(_name(n), "generic", "north") for n in range(plan.devices)])
+        devices = [Device(_name(n), "generic", "north") for n in range(plan.devices)]
+        secrets = register_devices(installation, "outage", [*devices, Device(ALARM, "air", "north")])
         stack.start_all()
         publisher = Publisher(stack.broker_port, installation.services["load"], plan)
         watch, stop = Watch(), threading.Event()
@@ -93,21 +95,29 @@ def run_outage(folder: Path, plan: Plan) -> dict[str, Any]:
         publisher.start()
         watcher.start()
         try:
-            figures = _happen(stack, plan, publisher, watch, servers, folder / "server", port)
+            figures = _happen(stack, plan, publisher, watch, servers, folder / "server", port, secrets[ALARM])
         finally:
             publisher.end()
             stop.set()
             watcher.join()
         assert (publisher.acked, publisher.refused) == (publisher.messages, 0)
-        total = until(lambda: _booked(stack, publisher.messages), "the ledger to have every message", seconds=60)
-        assert (total["accepted"] + total["late"], total["quarantined"]) == (publisher.messages, 0), total
+        messages = publisher.messages + 1
+        total = until(lambda: _booked(stack, messages), "the ledger to have every message", seconds=60)
+        assert (total["accepted"] + total["late"], total["quarantined"]) == (messages, 0), total
         until(lambda: _behind(stack) == 0, "the store to have everything", seconds=60)
         figures |= {"published": publisher.messages * READINGS, **_compare(installation, publisher)}
     return figures
 
 
 def _happen(
-    stack: Stack, plan: Plan, publisher: Publisher, watch: Watch, servers: ExitStack, folder: Path, port: int
+    stack: Stack,
+    plan: Plan,
+    publisher: Publisher,
+    watch: Watch,
+    servers: ExitStack,
+    folder: Path,
+    port: int,
+    secret: str,
 ) -> dict[str, Any]:
     kills: list[tuple[float, float]] = []
     until(lambda: publisher.readings >= plan.outage, "the load before the outage", seconds=3600)
@@ -117,6 +127,10 @@ def _happen(
         half = (plan.outage + plan.back) // 2
         until(lambda: publisher.readings >= half, "half of the outage", seconds=3600)
         kills.append(_kill_processor(stack, watch))
+    alarm = json.dumps({"ts": time.time_ns() // 1_000_000, "values": {"pm25": 5000.0}})
+    assert stack.publish(ALARM, secret, readings_topic(ALARM), alarm).returncode == 0
+    until(lambda: [a for a in stack.items("/api/v1/alerts") if a["device"] == ALARM], "an alert while it is away")
+    assert stack.get("/readyz", check=False)[1]["status"] == "degraded"
     until(lambda: publisher.readings >= plan.back, "the outage", seconds=3600)
     spooled = (stack.data / "spool.sqlite").stat().st_size
     assert "Traceback" not in stack.log("processor")
@@ -263,9 +277,9 @@ def _compare(installation: Installation, publisher: Publisher) -> dict[str, int]
     found = {"stored": 0, "lost": 0, "altered": 0, "twice": 0, "invented": 0}
     with closing(installation.open_catalog()) as catalog, closing(read_series(installation, catalog)) as reader:
         known = {(series.device, series.metric): series.id for series in catalog.registry.series()}
-        assert len(known) == len(publisher.firsts) * len(METRICS)
+        assert len(known) == len(publisher.firsts) * len(METRICS) + 1
         deadline = time.monotonic() + 120
-        while reader.count() < publisher.messages * READINGS and time.monotonic() < deadline:
+        while reader.count() < publisher.messages * READINGS + 1 and time.monotonic() < deadline:
             time.sleep(0.5)  # if it never comes, the figures say so
         for n in range(len(publisher.firsts)):
             expected = publisher.times(n)
@@ -277,7 +291,8 @@ def _compare(installation: Installation, publisher: Publisher) -> dict[str, int]
                 found["lost"] += len(np.setdiff1d(expected, batch.measured))
                 found["invented"] += len(np.setdiff1d(batch.measured, expected))
                 found["altered"] += int((values != batch.value).sum())
-        found["counted"] = reader.count()
+        assert reader.readings(known[ALARM, "pm25"], 0, 1 << 62, 10).value.tolist() == [5000.0]
+        found["counted"] = reader.count() - 1
     return found
 
 

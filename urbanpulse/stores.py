@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from backends.log import LogSettings, SqliteLog
 from backends.series import open_reader, open_writer
 from core.admission import Quarantined, Reason
+from processors.spool import behind_seconds
 from urbanpulse.installation import prepare
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from urbanpulse.installation import Installation
     from urbanpulse.settings import Settings
 
-__all__ = ["open_series", "open_spool", "read_series", "series_health", "spool_path", "to_quarantine"]
+__all__ = ["open_series", "open_spool", "read_series", "series_behind", "series_health", "spool_path", "to_quarantine"]
 
 _SOURCE = "series"
 
@@ -64,6 +65,19 @@ def open_spool(installation: Installation, *, clock: Clock) -> SqliteLog | None:
     budget = 2 * installation.settings.processor.spool.budget_megabytes
     settings = LogSettings(retention_hours=0, budget_megabytes=budget, warn_percent=100)
     return SqliteLog(path, settings, clock=clock)
+
+
+def series_behind(installation: Installation, *, clock: Clock) -> Callable[[], float]:
+    """Return what tells for how many seconds readings have been waiting for the series store; for any process."""
+    path = spool_path(installation)
+
+    def behind() -> float:
+        if not path.exists():
+            return 0.0
+        with closing(SqliteLog(path, LogSettings(), clock=clock)) as kept:
+            return behind_seconds(kept, clock.now_ns())
+
+    return behind
 
 
 def read_series(installation: Installation, catalog: Catalog) -> SeriesQueries:

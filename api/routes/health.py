@@ -28,29 +28,41 @@ async def livez() -> Response:
 
 @router.get("/readyz", operation_id="get_readiness", responses={503: {"description": "A part is bad."}})
 async def readyz(context: Ctx) -> Response:
-    """Ask every part; 503 when one is bad, with its name."""
+    """Ask every part; 503 when one is bad, with its name.
+
+    Without the series store the api is degraded, which is 200: live views and alerts go on, history does not.
+    """
     ports = context.ports
     checks: dict[str, Callable[[], object]] = {
         "catalog": ports.registry.revision,
         "series": partial(ports.series.readings, 0, 0, 1, 1),
         **ports.checks,
     }
-    parts = {"live": _live(context)}
+    parts: dict[str, str] = {}
+    behind: list[float] = []
+    checks["behind"] = lambda: behind.append(ports.behind())
     async with anyio.create_task_group() as tasks:
         for name, check in checks.items():
             tasks.start_soon(_ask, name, check, parts, name=f"api check {name}")
-    ready = all(state == "ok" for state in parts.values())
+    del parts["behind"]
+    most = context.settings.live_stale_seconds
+    if parts["series"] == "ok" and most is not None and behind and behind[0] > most:
+        parts["series"] = f"{behind[0]:.0f} s behind"
+    is_whole = parts["series"] == "ok"
+    parts["live"] = _live(context, is_whole=is_whole)
+    ready = all(state == "ok" for name, state in parts.items() if name != "series")
     age = context.hub.age()
     body = {
-        "status": "ready" if ready else "not ready",
+        "status": "not ready" if not ready else "ready" if is_whole else "degraded",
         "parts": dict(sorted(parts.items())),
         "live_age_seconds": None if age is None else round(age, 1),
+        "series_behind_seconds": round(behind[0], 1) if behind else None,
     }
     return json_response(body, 200 if ready else 503)
 
 
-def _live(context: Context) -> str:
-    if not context.hub.seeded:
+def _live(context: Context, *, is_whole: bool) -> str:
+    if is_whole and not context.hub.seeded:
         return "latest values not read yet"
     age, most = context.hub.age(), context.settings.live_stale_seconds
     if most is None or (age is not None and age <= most):

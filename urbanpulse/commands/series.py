@@ -47,7 +47,7 @@ def series_health(config: Config = None) -> None:
 @series_app.command("copy")
 def series_copy(
     source: Annotated[
-        str, typer.Argument(metavar="FROM", help="embedded, http://…, a TOML file with [series], or a folder.")
+        str, typer.Argument(metavar="FROM", help="embedded, http://…, a TOML file with a section series, or a folder.")
     ],
     target: Annotated[str, typer.Argument(metavar="TO", help="The same. Both have the series of this installation.")],
     *,

@@ -16,7 +16,7 @@ from urbanpulse.clock import SystemClock
 from urbanpulse.connections import mqtt_connection
 from urbanpulse.installation import prepare
 from urbanpulse.roles.common import stop_on_signals
-from urbanpulse.stores import read_series
+from urbanpulse.stores import read_series, series_behind
 from urbanpulse.systemd import notified
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ async def run_api(settings: Settings) -> None:
             alerts=catalog.alerts,
             accounts=catalog.accounts,
             series=reader,
+            behind=series_behind(installation, clock=clock),
         )
         app = api.create_app(ports, settings.api, clock=clock, hub=hub, registry=metrics, version=__version__)
         async with notified(clock):

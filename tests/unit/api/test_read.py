@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,14 +225,37 @@ async def test_a_store_that_is_away_is_said_without_our_insides(world: World) ->
 
 
 async def test_readyz_names_the_part_that_is_bad(world: World, running: httpx.AsyncClient) -> None:
+    """Without the series store live views and alerts go on: whoever balances load must not take the api away."""
     world.feed.waiting.append(live(1, 1.0, 1))
     ready = await until(running, "/readyz", lambda body: body["status"] == "ready")
     world.store.away = True
     answer = await running.get("/readyz")
 
     assert ready["parts"] == {"catalog": "ok", "live": "ok", "series": "ok"}
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["parts"] == {"catalog": "ok", "live": "ok", "series": "Unavailable"}
+
+
+async def test_an_api_that_starts_without_its_store_is_degraded_as_soon_as_the_feed_is_heard(world: World) -> None:
+    world.store.away = True
+    strict = world.remade(live_stale_seconds=60)
+    async with strict.app.router.lifespan_context(strict.app), strict.client() as client:
+        silent = await client.get("/readyz")
+        strict.feed.waiting.append(live(1, 1.0, 1))
+        body = await until(client, "/readyz", lambda body: body["status"] == "degraded")
+
+    assert (silent.status_code, silent.json()["status"]) == (503, "not ready")
+    assert body["parts"]["live"] == "ok"
+
+
+async def test_readyz_tells_how_far_the_store_is_behind(world: World) -> None:
+    late = world.on(replace(world.ports, behind=lambda: 90.4))
+    async with late.app.router.lifespan_context(late.app), late.client() as client:
+        late.feed.waiting.append(live(1, 1.0, 1))
+        body = await until(client, "/readyz", lambda body: body["parts"]["series"] != "ok")
+
+    assert body["parts"]["series"] == "90 s behind"
+    assert body["series_behind_seconds"] == 90.4
 
 
 async def test_readyz_can_demand_a_live_feed(world: World) -> None:

@@ -19,7 +19,7 @@ from core.ports import Bands
 from processors import replay_log
 from processors.metrics import ProcessorMetrics
 from processors.settings import SpoolSettings
-from processors.spool import Spool, SpoolEntry
+from processors.spool import Spool, SpoolEntry, behind_seconds
 from tests.contracts.fakes import MemoryLog
 from tests.contracts.series_fake import MemorySeriesStore
 from tests.unit.processors.conftest import SECOND, START, Crash, House, QuickClock
@@ -310,6 +310,19 @@ def test_what_the_store_has_is_forgotten_but_for_the_newest() -> None:
     assert [place for place, _ in desk.log.read(0, 10)] == [5]
     assert desk.store.position("processor") == 5
     assert desk.registry.get_sample_value("city_processor_spool_entries") == 0
+
+
+def test_others_can_ask_for_how_long_readings_wait() -> None:
+    desk = _Desk()
+    assert behind_seconds(desk.log, START) == 0
+    desk.spool.write("processor", 1, _batch(1))
+    came = SpoolEntry.from_bytes(desk.log.read(0, 1)[0][1]).spooled
+
+    assert behind_seconds(desk.log, came + 90 * SECOND) == 90
+    while desk.spool.forward():
+        pass
+    desk.spool.maintain(START * 2)
+    assert behind_seconds(desk.log, came + 90 * SECOND) == 0
 
 
 def test_nothing_is_forgotten_while_the_store_has_not_taken_it() -> None:

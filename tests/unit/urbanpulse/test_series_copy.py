@@ -138,6 +138,16 @@ def test_a_store_is_not_copied_into_itself(ours: Installation) -> None:
         copy(ours, "embedded", str(ours.folder / "series"))
 
 
+def test_a_toml_file_says_all_about_a_store(ours: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text('[series]\nurl = "http://there:8086"\n[series.influx]\ndatabase = "elsewhere"\n')
+
+    found = place(ours.settings, str(file))
+
+    assert (found.settings.url, found.settings.influx.database) == ("http://there:8086", "elsewhere")
+    assert (found.folder, found.is_ours) == (ours.folder / "series", True)
+
+
 def test_a_source_that_is_not_there_is_named(ours: Installation, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nowhere: no such folder"):
         copy(ours, str(tmp_path / "nowhere"), "embedded")
