@@ -54,7 +54,7 @@ def wrong_values(
             wrong = fault.size * (1 + _SPOOFED_SCATTER * _scatter(fault, world, metric, at))
         case _:
             return values
-    told: NDArray[np.float64] = np.round(wrong, _DECIMALS)
+    told: NDArray[np.float64] = np.round(wrong, _DECIMALS) + 0.0  # never -0.0
     return told
 
 

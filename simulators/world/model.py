@@ -222,7 +222,7 @@ class World:
             read = true
         if code == "wind_direction":
             read %= 360.0
-        return np.clip(read, tool.low, tool.high).round(tool.decimals)
+        return np.clip(read, tool.low, tool.high).round(tool.decimals) + 0.0  # no instrument says -0.0
 
 
 def _pieces(millis: NDArray[np.int64]) -> Iterator[tuple[slice | NDArray[np.bool_], _Times]]:

@@ -116,6 +116,15 @@ def test_the_truth_moves_slowly() -> None:
             assert np.abs(np.diff(true)).max() < 0.01 * (true.max() - true.min()), metric
 
 
+def test_nothing_reads_minus_zero() -> None:
+    """A thermometer at freezing point says 0.0, and formats differ in what they do with a sign there."""
+    station = next(device.id for device in DEVICES if device.kind == "weather")
+    winter = ns(1_736_000_000, 60, 100_000)
+    read = WORLD.value(station, "temperature", winter)
+    assert (read == 0).any(), "the winter is too warm for this test"
+    assert not np.signbit(read[read == 0]).any()
+
+
 def test_an_unknown_device_metric_or_kind_is_named() -> None:
     at = ns(MONDAY, 5, 1)
 
