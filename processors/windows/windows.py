@@ -1,0 +1,304 @@
+"""This module sums readings up in windows of event time: 1 min, 15 min, 1 h and 1 day; per series, district, sector.
+
+    reading --admitted by its device's watermark--> open minute --watermark passes its end by the lateness bound-->
+    cell of (series, minute) --> 15 min, 1 h, 1 day of the series --> the same of its district and of its sector
+
+- A window is told once, when no reading that would belong to it is admitted any more. What arrives within the bound is
+  in it, in whatever order it came; what comes later is counted in `late` and left to the series store's own rollups.
+  So the same readings give the same windows, bit for bit. `look` shows what is open, as it stands.
+- Of readings with equal (series, measured) the one received last counts, once; of those received together the greater.
+- Readings are kept only while their minute is open: the lateness bound and a minute. Longer windows hold one cell.
+- A district's window waits for the slowest of its devices that is not idle, and then for the same bound. What a device
+  sends from before is in its own windows, and counted in `late_groups`.
+- Days are days of the city: of a fixed offset from UTC. All other windows begin at multiples of their width in UTC.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from core.errors import MalformedPayload
+from processors.detectors.slots import Slots
+from processors.detectors.state import decode, encode
+from processors.windows.cells import LARGEST, starts_of, sum_up
+from processors.windows.grouped import Grouped
+from processors.windows.longer import Longer, Told
+from processors.windows.rows import DAY, MINUTE, WIDTHS, Closed, Group, WindowSettings, to_rows
+from processors.windows.watermarks import Watermarks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.batch import ReadingBatch
+    from core.city import Series
+
+__all__ = ["Windows"]
+
+_VERSION = 1
+_SECOND = 1_000_000_000
+_READING = np.dtype([("slot", "<i4"), ("counts", "<i4"), ("measured", "<i8"), ("received", "<i8"), ("value", "<f8")])
+_SERIES = np.dtype([("source", "<i4"), ("group", "<i4"), ("interval", "<i8")])
+
+
+class Windows:
+    """All open windows. Use: `learn` each series, then per batch `update`; `advance` as log time goes on.
+
+    Attributes:
+        settings: what it was made with; travels in `to_bytes`.
+        refused: readings beyond a limit, or too large to be summed.
+        late: readings beyond the lateness bound.
+    """
+
+    def __init__(self, settings: WindowSettings | None = None) -> None:
+        self.settings = settings or WindowSettings()
+        self.refused = self.late = 0
+        self._lateness = round(self.settings.lateness_seconds * _SECOND)
+        self._mask = np.uint16(self.settings.mask)
+        self._known: dict[int, Series] = {}
+        self._intervals: dict[int, int] = {}
+        self._slots = Slots(self.settings.max_series)
+        self._facts = np.empty(0, _SERIES)
+        self._sources: dict[str, int] = {}
+        self._marks = Watermarks(self._lateness, round(self.settings.idle_seconds * _SECOND))
+        self._open: dict[int, list[NDArray[Any]]] = {}
+        self._held = 0
+        offset = self.settings.utc_offset_minutes * MINUTE
+        self._longer = [Longer(width, offset if width == DAY else 0) for width in WIDTHS[1:]]
+        self._grouped = Grouped(self.settings.max_groups, offset)
+        self._minute = -1
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Return of each group number what it is."""
+        return tuple(self._grouped.groups)
+
+    @property
+    def late_groups(self) -> int:
+        """Return how many minutes of series came too late for their district or sector."""
+        return self._grouped.late
+
+    @property
+    def refused_groups(self) -> int:
+        """Return how many series are in no group because there are too many groups."""
+        return self._grouped.refused
+
+    def learn(self, series: Series) -> None:
+        """Take note of a series before its first reading: its device is its source."""
+        self._known[series.id] = series
+
+    def expect(self, series: int, interval_seconds: float) -> None:
+        """Give the interval at which *series* reports; 0 is unknown."""
+        interval = self._intervals[series] = round(interval_seconds * _SECOND)
+        slot = int(self._slots.find(np.array([series], np.int32))[0])
+        if slot >= 0:
+            self._facts["interval"][slot] = interval
+
+    def update(self, batch: ReadingBatch) -> None:
+        """Take readings with their final quality.
+
+        Raises:
+            KeyError: a series that was not learned.
+        """
+        before = self._slots.count
+        slot = self._slots.claim(batch.series)
+        if self._slots.count > before:
+            self._meet(before)
+        rows = np.flatnonzero(slot >= 0)
+        in_time = self._marks.admit(self._facts["source"][slot[rows]], batch.measured[rows], batch.received[rows])
+        self.late += len(rows) - int(np.count_nonzero(in_time))
+        fits = in_time & (np.abs(batch.value[rows]) <= LARGEST)
+        self.refused += len(batch) - len(rows) + int(np.count_nonzero(in_time & ~fits))
+        rows = rows[fits]
+        room = self.settings.max_readings - self._held
+        if len(rows) > room:
+            self.refused += len(rows) - room
+            rows = rows[:room]
+        if len(rows):
+            self._hold(batch, slot, rows)
+
+    def advance(self, now: int) -> Closed | None:
+        """Return what closed by log time *now* (ns), once a minute of it; None in between."""
+        if now // MINUTE <= self._minute:
+            return None
+        self._minute = now // MINUTE
+        self._marks.carry(now)
+        return self.settle()
+
+    def look(self) -> Closed:
+        """Return all windows that are open, as they would be told if nothing more came."""
+        ahead = copy.deepcopy(self)
+        ahead.end()
+        return ahead.settle()
+
+    def end(self) -> None:
+        """Let all sources be over: nothing more is admitted."""
+        self._marks.mark[:] = 1 << 62
+
+    # -- what comes in -----------------------------------------------------------------------------------------------
+
+    def _meet(self, before: int) -> None:
+        """Give the series of the rows from *before* on their source and group, in order of first appearance."""
+        count = self._slots.count
+        if count > len(self._facts):
+            size = max(count, 2 * len(self._facts), 256)
+            self._facts = np.concatenate([self._facts, np.zeros(size - len(self._facts), _SERIES)])
+            for longer in self._longer:
+                longer.reserve(size)
+        for slot, number in enumerate(self._slots.ids[before:].tolist(), before):
+            series = self._known[number]
+            source = self._sources.setdefault(series.device, len(self._sources))
+            self._facts[slot] = (source, self._grouped.of(series), self._intervals.get(number, 0))
+        self._marks.reserve(len(self._sources))
+
+    def _hold(self, batch: ReadingBatch, slot: NDArray[np.int32], rows: NDArray[Any]) -> None:
+        held = np.empty(len(rows), _READING)
+        held["slot"] = slot[rows]
+        held["measured"] = batch.measured[rows]
+        held["received"] = batch.received[rows]
+        held["value"] = batch.value[rows] + 0.0  # no negative zero: it equals zero and has other bits
+        held["counts"] = (batch.quality[rows] & self._mask) == 0
+        self._held += len(rows)
+        minute = held["measured"] // MINUTE
+        first = int(minute[0])
+        if (minute == first).all():
+            self._open.setdefault(first, []).append(held)
+            return
+        order = np.argsort(minute, kind="stable")
+        held, minute = held[order], minute[order]
+        starts = starts_of(minute)
+        for begin, part in zip(starts.tolist(), np.split(held, starts[1:]), strict=True):
+            self._open.setdefault(int(minute[begin]), []).append(part)
+
+    # -- what goes out -----------------------------------------------------------------------------------------------
+
+    def settle(self) -> Closed:
+        """Return and forget the windows that are over for their sources."""
+        slots, count = self._slots, self._slots.count
+        source, group = self._facts["source"][:count].copy(), self._facts["group"][:count]
+        told: Told = self._cells(self._due())
+        self._grouped.take(group[told[0]], told[1], told[2])
+        found = [told]
+        for longer in self._longer:
+            told = longer.take(told, self._marks, source)
+            found.append(told)
+        width = np.repeat(np.array(WIDTHS), [len(part[0]) for part in found])
+        slot, start, cells = (np.concatenate([part[k] for part in found]) for k in range(3))
+        interval = self._facts["interval"][:count]
+        expected = np.where(interval[slot] > 0, width // np.maximum(interval[slot], 1), 0)
+        closed = self._grouped.close(group, self._marks.mark[source] - self._lateness)
+        return Closed(
+            to_rows(slots.ids[slot], width, start, cells, expected),
+            to_rows(
+                closed["group"], closed["width"], closed["start"], closed["cell"],
+                self._grouped.expected(closed, group, interval),
+            ),
+        )  # fmt: skip
+
+    def _due(self) -> NDArray[Any]:
+        """Take the readings of minutes that are over for their source."""
+        found = []
+        for minute in sorted(self._open):
+            if not self._marks.may_pass((minute + 1) * MINUTE):
+                break
+            parts = self._open[minute]
+            held = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            due = self._marks.passed(self._facts["source"][held["slot"]], (minute + 1) * MINUTE)
+            if due.all():
+                found.append(held)
+                del self._open[minute]
+            elif due.any():
+                found.append(held[due])
+                self._open[minute] = [held[~due]]
+            else:
+                self._open[minute] = [held]
+        readings = np.concatenate(found) if found else np.empty(0, _READING)
+        self._held -= len(readings)
+        return readings
+
+    def _cells(self, readings: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any]]:
+        """Return slot, start and cell of each series and minute of *readings*, by slot, then start."""
+        order = np.lexsort((readings["measured"], readings["slot"]))
+        slot, measured = readings["slot"][order], readings["measured"][order]
+        again = (slot[1:] == slot[:-1]) & (measured[1:] == measured[:-1])
+        if again.any():  # sent more than once: the one received last wins
+            keys = (readings["counts"], readings["value"], readings["received"])
+            order = np.lexsort((*keys, readings["measured"], readings["slot"]))
+            order = order[np.append(~again, True)]
+            slot, measured = readings["slot"][order], readings["measured"][order]
+        minute = measured // MINUTE
+        starts = starts_of(slot, minute)
+        series = self._slots.ids[slot]
+        cells = sum_up(starts, series, measured, readings["value"][order], readings["counts"][order] != 0)
+        return slot[starts], minute[starts] * MINUTE, cells
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """Return settings, counters and state; equal histories and settings give equal bytes. `learn` comes again."""
+        count = self._slots.count
+        columns: dict[str, Any] = {
+            "version": _VERSION,
+            "settings": self.settings.model_dump(),
+            "counters": [self.refused, self.late, self._minute],
+            "series": self._slots.ids.astype("<i4").tobytes(),
+            "facts": self._facts[:count].tobytes(),
+            "sources": list(self._sources),
+            "marks": self._marks.mark[: len(self._sources)].astype("<i8").tobytes(),
+            "open": b"".join(part.tobytes() for minute in sorted(self._open) for part in self._open[minute]),
+            "longer": [longer.to_bytes(count) for longer in self._longer],
+            "grouped": self._grouped.to_columns(),
+        }
+        return encode(columns)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            MalformedPayload: reason `bad_state`: another version, cut short, or no windows.
+        """
+        columns = decode(data, "window state")
+        try:
+            if columns["version"] != _VERSION:
+                raise MalformedPayload("bad_state", f"windows version {columns['version']!r}: {_VERSION} expected")
+            windows = cls(WindowSettings.model_validate(columns["settings"]))
+            windows.restore(columns)
+        except (KeyError, TypeError, ValueError, ValidationError) as error:
+            raise MalformedPayload("bad_state", f"not a window state: {error!r}") from error
+        return windows
+
+    def restore(self, columns: dict[str, Any]) -> None:
+        """Take over the columns of `to_bytes`; only for windows that have taken nothing.
+
+        Raises:
+            KeyError, TypeError, ValueError: they are not that.
+        """
+        self.refused, self.late, self._minute = columns["counters"]
+        ids = np.frombuffer(columns["series"], "<i4").astype(np.int32)
+        self._slots = Slots.of(ids, self.settings.max_series)
+        self._facts = np.frombuffer(columns["facts"], _SERIES).copy()
+        self._sources = {name: number for number, name in enumerate(columns["sources"])}
+        self._marks.mark = np.frombuffer(columns["marks"], "<i8").copy()
+        self._grouped.restore(columns["grouped"])
+        for longer, data in zip(self._longer, columns["longer"], strict=True):
+            longer.restore(data, len(ids))
+        readings = np.frombuffer(columns["open"], _READING).copy()
+        numbers = (
+            (readings["slot"], 0, len(ids)),
+            (self._facts["source"], 0, len(self._sources)),
+            (self._facts["group"], -1, len(self.groups)),
+        )
+        if not (len(self._facts) == len(ids) <= self.settings.max_series) or len(self._marks.mark) != len(
+            self._sources
+        ):
+            raise ValueError("columns of unequal length")
+        if any(len(column) and not first <= column.min() <= column.max() < end for column, first, end in numbers):
+            raise ValueError("a number that belongs to nothing")
+        self._held = len(readings)
+        starts = starts_of(readings["measured"] // MINUTE)
+        for part in np.split(readings, starts[1:]) if len(readings) else ():
+            self._open[int(part["measured"][0] // MINUTE)] = [part]
