@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## every test (ARGS='-k name' narrows)
 check: $(VENV)/.dev ## lint, format, types, import arrows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core backends gateway processors api simulators urbanpulse tests bench hatch_build.py
+	$(BIN)/mypy core backends gateway processors api simulators urbanpulse tests bench deploy/dashboards hatch_build.py
 	$(BIN)/lint-imports
 
 console: ## check and test the console's sources (needs Node 20 or later)
@@ -43,6 +43,8 @@ lock: $(VENV)/.dev ## renew the hash-pinned lock files from pyproject.toml
 	  --no-header pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	echo 'grafana-client>=5.1,<6' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header - -c requirements.lock -o requirements-grafana.lock
 
 bench: $(VENV)/.dev ## print every measured figure (ARGS=--quick for a short run)
 	@for script in bench/[a-z]*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
