@@ -108,7 +108,7 @@ class Api:
             raise SettingsError("login", f"{self._url} knows no such name and password")
         if status == 401:
             raise SettingsError(
-                "key", f"{self._url} does not know who asks: a valid key expected; `urbanpulse key add` makes one"
+                "key", f"{self._url} does not know who asks: a valid --key expected; `urbanpulse key add` makes one"
             )
         if status == 403:
             raise SettingsError("key", f"{self._url} forbids {path}: the role viewer is needed")
