@@ -48,7 +48,7 @@ class Size:
     from_day: int = 30
     river_series: int = 60
     city: int = 2000
-    weeks: int = 3
+    weeks: int = 2
     week_days: int = 7
 
 

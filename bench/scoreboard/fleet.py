@@ -1,6 +1,6 @@
 """This module is a city with known faults, as columns: what detectors are compared on.
 
-A city of the simulator measures on a grid; from a given day on every other series has one fault after the other, five
+A city of the simulator measures on a grid; from a given day on half of the series have one fault after the other, five
 to seven days apart, of six kinds in turn of luck. Sizes are in *scatters* of the series: how far one reading lies from
 the last one without any fault, or the noise of its instrument if that is more.
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DAY", "KINDS", "Fleet", "Injected", "fleet"]
 
 DAY = 86_400_000_000_000
+_FAULTY = 0.5  # of the series
 _HOUR = DAY // 24
 _START = 1_767_225_600_000_000_000  # 2026-01-01, a Thursday
 
@@ -107,7 +108,7 @@ def fleet(seed: int, *, devices: int = 200, days: int = 60, from_day: int = 30, 
         for metric in [metric for metric in read if metric in _METRICS]:
             k = len(series)
             series.append(Series(k, device.id, metric, device.district))
-            if k % 2 == 0:
+            if rng.random() < _FAULTY:
                 clean = read[metric][at < _START + from_day * DAY]
                 chosen.append((k, _faults(device.id, metric, scatter(metric, clean), at, from_day, rng)))
         told = FaultPlan(fault for _, faults in chosen for fault in faults).apply(world, device.id, at, read)
