@@ -68,14 +68,15 @@ def rows_of(series: int, days: int, rows: int, per_batch: int, rng: np.random.Ge
     """Yield *rows* readings over *days* in order of arrival."""
     step = (days * DAY - 2 * HOUR) // (rows // series)
     level = rng.uniform(5, 60, series)
+    order = rng.permutation(series)  # each sensor has its own moment within the interval
     waiting = ReadingBatch.empty()
     for tick in range(rows // series):
-        order = rng.permutation(series)
-        at = START + HOUR + tick * step + order * (step // series)
+        at = START + HOUR + tick * step + np.arange(series) * (step // series)
         measured = (at + rng.integers(-50_000_000, 50_000_000, series)) // 1_000_000 * 1_000_000
         level += rng.normal(0, 0.2, series)
         values = np.round(level[order] + rng.normal(0, 0.5, series), 2)
-        received = np.repeat(at[::50], 50)[:series] + 60_000_000 + rng.integers(0, 1000)
+        commit = (at + 50_000_000 + rng.exponential(30e6, series).astype(np.int64)) // 20_000_000
+        received = (commit + 1) * 20_000_000 + commit * 7919 % 1_000_003  # a clock in ns, one look per commit
         batch = ReadingBatch.of(order, measured, values, received=received)
         waiting = ReadingBatch.concat([waiting, batch])
         while len(waiting) >= per_batch:
