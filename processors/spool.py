@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from processors.metrics import ProcessorMetrics
     from processors.settings import SpoolSettings
 
-__all__ = ["Spool", "SpoolEntry", "SpoolLog", "behind_seconds", "concat_bands"]
+__all__ = ["Spool", "SpoolEntry", "SpoolLog", "behind_seconds", "concat_bands", "is_settled"]
 
 _VERSION = 1
 _BANDS = (("series", "<i4"), ("hour", "<i8"), ("expected", "<f8"), ("low", "<f8"), ("high", "<f8"))
@@ -126,6 +126,21 @@ def behind_seconds(kept: LogConsumer, now_ns: int) -> float:
         except MalformedPayload:  # whoever forwards says so
             return 0.0
     return 0.0
+
+
+def is_settled(kept: LogConsumer, store: SeriesWriter) -> bool:
+    """Tell whether *store* has everything that was ever spooled, so that the spool may go.
+
+    Raises:
+        Unavailable: the spool cannot be read.
+    """
+    known = store.position(CONSUMER)
+    for _, data in kept.read(min(kept.cursor(_CURSOR), kept.head() - 1), 1):
+        try:
+            return kept.cursor(_CURSOR) >= kept.head() and SpoolEntry.from_bytes(data).position <= known
+        except MalformedPayload:  # whoever forwards says so
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from backends.log import LogSettings, SqliteLog
 from backends.series import open_reader, open_writer
 from core.admission import Quarantined, Reason
-from processors.spool import behind_seconds
+from processors.spool import behind_seconds, is_settled
 from urbanpulse.installation import prepare
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from backends.catalog import Catalog
     from core.clock import Clock
-    from core.ports import Health, RejectedReading, SeriesQueries, SeriesStore
+    from core.ports import Health, RejectedReading, SeriesQueries, SeriesStore, SeriesWriter
     from urbanpulse.installation import Installation
     from urbanpulse.settings import Settings
 
@@ -53,18 +53,25 @@ def spool_path(installation: Installation) -> Path:
     return installation.folder / "spool.sqlite"
 
 
-def open_spool(installation: Installation, *, clock: Clock) -> SqliteLog | None:
-    """Open what keeps readings while the series store is away; None for the embedded store, whose journal does that.
+def open_spool(installation: Installation, series: SeriesWriter, *, clock: Clock) -> SqliteLog | None:
+    """Open what keeps readings while *series* is away; None for the embedded store, whose journal does that.
 
-    If something still waits from the time of another store, the embedded one gets it too.
+    If something still waits from the time of another store, the embedded one gets it; if nothing does, the spool goes.
     """
     path = spool_path(installation)
-    if installation.settings.series.url == "embedded" and not path.exists():
+    is_embedded = installation.settings.series.url == "embedded"
+    if is_embedded and not path.exists():
         return None
     # the spool minds its own budget, which its texts name; nothing is kept longer than the store needs it
     budget = 2 * installation.settings.processor.spool.budget_megabytes
     settings = LogSettings(retention_hours=0, budget_megabytes=budget, warn_percent=100)
-    return SqliteLog(path, settings, clock=clock)
+    kept = SqliteLog(path, settings, clock=clock)
+    if is_embedded and is_settled(kept, series):
+        kept.close()
+        for file in path.parent.glob("spool.*"):
+            file.unlink()
+        return None
+    return kept
 
 
 def series_behind(installation: Installation, *, clock: Clock) -> Callable[[], float]:

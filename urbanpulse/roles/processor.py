@@ -32,7 +32,7 @@ async def run_processor(settings: Settings) -> None:
         catalog = stack.enter_context(closing(installation.open_catalog()))
         log = stack.enter_context(closing(open_log(installation, metrics)))
         series = stack.enter_context(closing(open_series(installation, catalog, clock=clock, registry=metrics)))
-        spool = open_spool(installation, clock=clock)
+        spool = open_spool(installation, series, clock=clock)
         if spool is not None:
             stack.enter_context(closing(spool))
         async with (

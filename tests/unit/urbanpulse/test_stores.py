@@ -14,11 +14,13 @@ from core.batch import ReadingBatch
 from core.city import Device
 from core.clock import ManualClock
 from core.ports import RejectedReading
+from processors.pipeline import NO_BANDS
+from processors.spool import SpoolEntry
 from tests.influx import influxd
 from urbanpulse.cli import app
 from urbanpulse.installation import Installation, prepare
 from urbanpulse.settings import Settings
-from urbanpulse.stores import open_series, read_series, to_quarantine
+from urbanpulse.stores import open_series, open_spool, read_series, series_behind, spool_path, to_quarantine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +49,32 @@ def test_refused_readings_stand_in_quarantine_once_in_a_form_that_can_be_publish
         assert (older.topic, older.device) == ("devices/box-1/readings", "box-1")
         assert json.loads(older.payload) == {"ts": START + 5, "values": {"pm25": 12.5}}
         assert older.detail == "the series store refused it: field type conflict"
+
+
+def test_the_embedded_store_has_no_spool_unless_something_waits_from_before(tmp_path: Path) -> None:
+    """After a switch from an InfluxDB the embedded store gets what waited; then the spool goes."""
+    here, clock = installation(tmp_path), ManualClock(START)
+    with closing(here.open_catalog()) as catalog, closing(open_series(here, catalog, clock=clock)) as series:
+        assert open_spool(here, series, clock=clock) is None
+        assert series_behind(here, clock=clock)() == 0
+
+        there = installation(tmp_path, url="http://127.0.0.1:9")
+        spool = open_spool(there, series, clock=clock)
+        assert spool is not None
+        spool.append([SpoolEntry(7, START - 90 * 10**9, ReadingBatch.empty(), NO_BANDS).to_bytes()])
+        spool.close()
+        assert series_behind(here, clock=clock)() == 90
+
+        spool = open_spool(here, series, clock=clock)
+        assert spool is not None
+        spool.commit("series", 1)
+        spool.close()
+        spool = open_spool(here, series, clock=clock)  # handed over, but not to this store
+        assert spool is not None
+        spool.close()
+        series.write("processor", 7, ReadingBatch.empty())
+        assert open_spool(here, series, clock=clock) is None
+        assert not spool_path(here).exists()
 
 
 def run(folder: Path, *words: str, **series: str) -> tuple[int, str]:
