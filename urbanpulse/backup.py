@@ -8,7 +8,7 @@ order of copying, since no lock stops the roles:
    took meanwhile is in the log, which comes last. Consumers before messages, so none is further than its messages.
    What is in both comes to the gateway again, which knows it as a duplicate.
 3. Snapshots of the processor: each is older than the stores that follow, so a restored processor replays from it.
-4. The series store: its journal at one moment, then the parts that this moment names.
+4. The series store: what waits for an InfluxDB, or the journal at one moment, then the parts that this moment names.
 5. The head of the log, then the catalog: all entries up to that head use only series that this catalog knows.
 6. The log, cut after that head or the furthest position that a store already knows, whichever is later: no store is
    ahead of the log, and no entry names a series that the catalog would give to somebody else.
@@ -157,7 +157,7 @@ def make_backup(
                     shutil.rmtree(left)
             target = _Target(out, (before.generation if before else 0) + 1)
             target.state.mkdir(mode=0o700)
-            with hold(data / "log.sqlite"), hold(data / "series" / HOLD):
+            with hold(data / "log.sqlite"), hold(data / "spool.sqlite"), hold(data / "series" / HOLD):
                 manifest = _copy_all(settings, data, target, with_secrets=with_secrets, now_ns=now_ns, tell=tell)
             _publish(out, manifest)
             return Made(manifest, target.copied, target.reused, tuple(target.damaged))
@@ -254,6 +254,10 @@ def _copy_series(settings: Settings, data: Path, target: _Target, left_out: list
     busy = settings.series.busy_seconds
     positions: dict[str, int] = {}
     series = data / "series"
+    for name in ("spool.cursors.sqlite", "spool.sqlite"):  # what waits for an InfluxDB; its cursor may be too low, too
+        if (data / name).exists():
+            copy_database(data / name, target.place(name), busy_seconds=busy)
+            target.note(name)
     if (series / JOURNAL).exists():
         journal = f"series/{JOURNAL}"
         parts, sources = copy_journal(series, target.place(journal), busy_seconds=busy)

@@ -158,6 +158,18 @@ def test_what_lies_elsewhere_is_named(city: Settings, tmp_path: Path) -> None:
     assert "catalog.sqlite" not in {kept.path for kept in made.manifest.files}
 
 
+def test_what_waits_for_an_influxdb_is_there(city: Settings, tmp_path: Path) -> None:
+    with closing(SqliteLog(city.data_dir / "spool.sqlite", city.log, clock=ManualClock())) as spool:
+        spool.append([b"judged"] * 3)
+        spool.commit("series", 1)
+
+    back_up(city, tmp_path / "backup")
+    restore_backup(tmp_path / "backup", tmp_path / "new")
+
+    with closing(SqliteLog(tmp_path / "new" / "spool.sqlite", city.log, clock=ManualClock())) as spool:
+        assert spool.read(spool.cursor("series"), 9) == [(2, b"judged"), (3, b"judged")]
+
+
 def test_the_log_is_cut_where_the_stores_may_be(
     city: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
