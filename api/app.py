@@ -22,8 +22,9 @@ from api.metrics import ApiMetrics
 from api.models import ProblemOut
 from api.pages import STATIC, page_routes
 from api.problems import PROBLEM, answer, problem
-from api.routes import alerts, devices, health, latest, ledger, live, series, session
+from api.routes import alerts, devices, health, indices, latest, ledger, live, series, session
 from core.errors import UrbanpulseError
+from core.indices import IndexTables, builtin_indices, load_index
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_ROUTERS = (session, devices, latest, series, alerts, ledger, live, health)
+_ROUTERS = (session, devices, latest, series, indices, alerts, ledger, live, health)
 _DESCRIPTION = (
     "Every reading of the city accounted for, judged, kept and turned into explained alerts. "
     "Send `Authorization: Bearer up_…` or log in; errors are RFC 9457 problems; times are RFC 3339 in UTC."
@@ -84,6 +85,7 @@ def create_app(
         hub=hub,
         guard=guard,
         directory=Directory(ports.registry),
+        indices=_index_tables(settings),
         login_limiter=anyio.CapacityLimiter(settings.login_threads),
     )
     app.state.metrics = ApiMetrics(registry or CollectorRegistry(), hub, guard.attempts)
@@ -100,6 +102,12 @@ def create_app(
     app.add_middleware(Gate, metrics=app.state.metrics, clock=clock, max_body_bytes=settings.max_body_bytes)
     _describe(app)
     return app
+
+
+def _index_tables(settings: ApiSettings) -> tuple[IndexTables, ...]:
+    """Return the built-in indices and those of the settings; of equal names the last one counts."""
+    found = (*builtin_indices(), *map(load_index, settings.indices.files))
+    return tuple({tables.name: tables for tables in found}.values())
 
 
 async def _answer(request: Request, error: Exception) -> Response:

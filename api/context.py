@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+import numpy as np
 import orjson
 from fastapi import Depends, Query
+from numpy.typing import NDArray
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -19,7 +21,8 @@ from api.settings import ApiSettings
 from core.accounts import Principal, Role
 from core.city import Device, District, Series
 from core.clock import Clock
-from core.ports import Accounts, AlertDesk, DeviceAdmin, LedgerReader, Registry, SeriesReader
+from core.indices import IndexTables
+from core.ports import Accounts, AlertDesk, DeviceAdmin, Groups, LedgerReader, Registry, SeriesReader
 
 if TYPE_CHECKING:
     import anyio
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Admin",
     "ApiPorts",
+    "ApiSeries",
     "City",
     "Context",
     "Ctx",
@@ -39,6 +43,13 @@ __all__ = [
     "json_response",
     "known",
 ]
+
+
+class ApiSeries(SeriesReader, Protocol):
+    """What the api asks of the series store: single series, and groups of many."""
+
+    def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
+        """Answer as `core.ports.SeriesStatistics.grouped`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class ApiPorts:
     ledger: LedgerReader
     alerts: AlertDesk
     accounts: Accounts
-    series: SeriesReader
+    series: ApiSeries
     checks: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     behind: Callable[[], float] = float
 
@@ -101,6 +112,7 @@ class Context:
     hub: LiveHub
     guard: Guard
     directory: Directory
+    indices: tuple[IndexTables, ...]
     login_limiter: anyio.CapacityLimiter
 
 

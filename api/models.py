@@ -19,6 +19,7 @@ __all__ = [
     "DistrictList",
     "FeatureCollection",
     "FrameOut",
+    "IndexList",
     "Latest",
     "LedgerOut",
     "Login",
@@ -198,6 +199,39 @@ class Readings(_Model):
     width_seconds: float | None = Field(description="Width of the buckets; null for raw readings.")
     columns: Columns
     band: Band
+
+
+class IndexColumns(_Model):
+    """An index over time, in columns of equal length; `t` in epoch ms (start of the hour, or of the day of noise)."""
+
+    t: list[int]
+    value: list[float]
+    category: list[str]
+    dominant: list[str] = Field(description="What made the index: a pollutant, `noise` or `temperature`.")
+    incomplete: list[bool]
+    missing: list[list[str]] = Field(description="What the index asks for and was not there.")
+    beyond: list[bool] = Field(description="Above the last row of the official table, on its continued line.")
+    version: list[str] = Field(description="Of the table: values of different versions cannot be compared.")
+
+
+class IndexOut(_Model):
+    """One index of a place."""
+
+    index: str
+    title: str
+    unit: str
+    reference_celsius: int | None = Field(description="What volumes of gas were converted at; null: none was.")
+    columns: IndexColumns
+
+
+class IndexList(_Model):
+    """Indices of a device, or of a district as a whole (`device` is null)."""
+
+    device: str | None
+    district: str
+    start: str
+    end: str
+    items: list[IndexOut]
 
 
 class Facts(BaseModel):

@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+from typing import Literal, Self
 
-__all__ = ["ApiSettings"]
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.indices.noise import NoisePeriods
+
+__all__ = ["ApiSettings", "IndexSettings"]
+
+
+class IndexSettings(BaseModel):
+    """How indices of air and noise are computed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: tuple[Path, ...] = Field(
+        (), description="TOML files of further air indices; one with the name of a built-in index replaces it."
+    )
+    gas_reference_celsius: Literal[20, 25] = Field(
+        25, description="Temperature that the µg/m³ of gases were told for, where an index wants ppb."
+    )
+    utc_offset_minutes: int = Field(
+        0, ge=-14 * 60, le=14 * 60, description="The city's offset from UTC, for days and nights of noise."
+    )
+    day_hour: int = Field(7, ge=0, le=23, description="Local hour at which the day begins (2002/49/EC).")
+    evening_hour: int = Field(19, ge=0, le=23, description="Local hour at which the evening begins.")
+    night_hour: int = Field(23, ge=0, le=24, description="Local hour at which the night begins.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.day_hour < self.evening_hour < self.night_hour:
+            raise ValueError("day_hour, evening_hour and night_hour must grow")
+        return self
+
+    @property
+    def periods(self) -> NoisePeriods:
+        """Return day, evening and night."""
+        return NoisePeriods(self.day_hour, self.evening_hour, self.night_hour)
 
 
 class ApiSettings(BaseModel):
@@ -35,6 +70,8 @@ class ApiSettings(BaseModel):
     max_points: int = Field(5_000, ge=1, description="Most points in one answer of readings.")
     max_items: int = Field(1_000, ge=1, description="Most alerts or quarantined messages in one answer.")
     max_ledger_rows: int = Field(100_000, ge=1, description="Most ledger rows in one answer.")
+
+    indices: IndexSettings = IndexSettings()
 
     frames_per_second: float = Field(5.0, gt=0, le=50, description="Most live frames per second and client.")
     heartbeat_seconds: float = Field(2.0, gt=0, description="A frame goes out at least this often.")

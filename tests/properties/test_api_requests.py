@@ -17,7 +17,8 @@ from tests.unit.api.fakes import World
 NAMES = ("device", "district", "kind", "metric", "format", "start", "end", "points", "aggregate", "state", "limit",
          "cursor", "retrospective", "x")  # fmt: skip
 PATHS = ("/api/v1/devices", "/api/v1/latest", "/api/v1/series", "/api/v1/series/0/readings", "/api/v1/alerts",
-         "/api/v1/ledger", "/api/v1/quarantine", "/api/v1/alerts/x", "/api/v1/districts")  # fmt: skip
+         "/api/v1/indices", "/api/v1/indices?device=air-1", "/api/v1/ledger",
+         "/api/v1/quarantine", "/api/v1/alerts/x", "/api/v1/districts")  # fmt: skip
 MEANT = st.sampled_from(
     ["air-1", "north", "mean", "none", "2026-01-01", "2025-12-31T00:00:00Z", "0", "-1", "5000", "9" * 25, "1e400",
      "nan", "true", "all", "geojson", "2026-01-01T00:00:00+99:99", "0001-01-01T00:00:00Z",
@@ -45,7 +46,7 @@ def ask(world: World, method: str, path: str, **request: object) -> tuple[int, s
 def test_no_query_is_our_fault(world: World, path: str, query: list[tuple[str, str]]) -> None:
     text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query if value.isprintable())
 
-    status, kind = ask(world, "GET", f"{path}?{text}")
+    status, kind = ask(world, "GET", f"{path}{'&' if '?' in path else '?'}{text}")
 
     assert status in {200, 404, 422}
     assert kind == "application/problem+json" or status == 200

@@ -18,13 +18,14 @@ from core.alerts import ACTIVE, Alert, AlertEvent, EventKind, Evidence, Priority
 from core.batch import ReadingBatch
 from core.city import Device, District, Series
 from core.errors import Conflict, NotFound, Unavailable
-from core.ports import Bands, Buckets
+from core.ports import Bands, Buckets, Groups
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from fastapi import FastAPI
+    from numpy.typing import NDArray
 
     from core.live import LiveFrame
 
@@ -284,6 +285,22 @@ class FakeStore:
             np.array([g.value.max() for g in groups], np.float64),
             np.array([g.value[-1] for g in groups], np.float64),
             np.array([np.bitwise_or.reduce(g.quality) for g in groups], np.uint16),
+        )
+
+    def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
+        rows: dict[tuple[int, int], list[float]] = {}
+        for number, name in zip(series.tolist(), group.tolist(), strict=True):
+            found = self._of(number, start, end)
+            for at, value in zip(found.measured.tolist(), found.value.tolist(), strict=True):
+                rows.setdefault((name, at // width * width), []).append(value)
+        keys = sorted(rows)
+        return Groups(
+            np.array([name for name, _ in keys], np.int32),
+            np.array([at for _, at in keys], np.int64),
+            np.array([len(rows[key]) for key in keys], np.int64),
+            np.array([np.mean(rows[key]) for key in keys], np.float64),
+            np.array([min(rows[key]) for key in keys], np.float64),
+            np.array([max(rows[key]) for key in keys], np.float64),
         )
 
     def bands(self, series: int, start: int, end: int) -> Bands:

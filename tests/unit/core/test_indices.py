@@ -6,6 +6,7 @@ import math
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,6 @@ from core.metrics import metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAN = math.nan
 NEW, OLD = date(2024, 5, 6), date(2024, 5, 5)
@@ -590,3 +590,15 @@ def test_days_choose_tables_without_a_gap() -> None:
         first = index.table[0].since
         assert index.at(first - timedelta(1)) is None
         assert all(index.at(table.since) is table for table in index.table)
+
+
+def test_the_example_of_the_docs_works() -> None:
+    """What docs/indices.md shows can be copied."""
+    page = (Path(__file__).parents[3] / "docs" / "indices.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+
+    index = parse_index(example, "docs/indices.md")
+    found = air_index(index, {"pm25": [31.0], "co": [0.44] * 6}, day=NEW)
+
+    assert found is not None
+    assert (found.value, found.category, found.dominant, found.incomplete) == (4, "poor", "pm25", False)
