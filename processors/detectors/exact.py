@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ln"]
 
-_LN2 = np.float32(0.6931472)
-_HALF_ROOT = np.int32(0x3F3504F3)  # bits of sqrt(1/2): puts the mantissa in [sqrt(1/2), sqrt(2))
+_LN2 = 0.6931471805599453
+_HALF_ROOT = np.int64(0x3FE6A09E667F3BCD)  # bits of sqrt(1/2): puts the mantissa in [sqrt(1/2), sqrt(2))
 
 
-def ln(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the natural logarithm of *x*, float32[N], positive and normal; error below 1e-6 + 1e-6 |ln x|.
+def ln(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the natural logarithm of *x*, float64[N], positive and normal; error below 1e-6.
 
-    >>> ln(np.array([1.0, 2.0], np.float32)).tolist()
-    [0.0, 0.6931471824645996]
+    >>> ln(np.array([1.0, 2.0])).tolist()
+    [0.0, 0.6931471805599453]
     """
-    shifted = x.view(np.int32) - _HALF_ROOT
-    exponent = shifted >> 23
-    mantissa = ((shifted & 0x7FFFFF) + _HALF_ROOT).view(np.float32)
+    shifted = x.view(np.int64) - _HALF_ROOT
+    exponent = shifted >> 52
+    mantissa = ((shifted & 0xFFFFFFFFFFFFF) + _HALF_ROOT).view(np.float64)
     t = (mantissa - 1.0) / (mantissa + 1.0)
     square = t * t
-    series: NDArray[np.float32] = t * (((square * (2 / 7) + 0.4) * square + (2 / 3)) * square + 2.0)
-    return exponent.astype(np.float32) * _LN2 + series
+    series: NDArray[np.float64] = t * (((square * (2 / 7) + 0.4) * square + (2 / 3)) * square + 2.0)
+    return exponent * _LN2 + series

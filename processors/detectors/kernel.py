@@ -1,107 +1,29 @@
 """This module is one step of the novelty bank: score and learn one reading of each of many series at once.
 
-Every channel is a *record novelty*: how far its value leaves the interval that it has stayed in so far, relative to
-that interval's width. Formulas and constants are those of the study (evidence/anomaly.md, section 7), with three
-additions for the field:
-
-* *Elapsed time.* Where readings come faster than the reference interval, the slow statistics (profile, slow level,
-  records' contraction) learn each reading by that much less. At or above it, all is per reading, as studied.
-* *Rhythm.* When a series' interval changes for good by more than a factor, all that is per reading (fast level,
-  scatter, runs, JUMP, SHIFT, NOISE) starts anew; SUSTAIN takes over the record of SEASON, which bounds it; RANGE and
-  the profile go on. So a city that published its past in 5-minute steps and goes on in seconds raises no storm.
-* *Older readings.* A reading not measured after the newest of its series is scored on RANGE and SEASON only, and
-  teaches nothing: order is what the other channels are about.
-
-Only float32 operations that IEEE 754 defines exactly are used (`processors.detectors.exact` has the logarithm), so
-results depend on no batch size and no processor. `processors.detectors.single` is the same step for one reading.
+`processors.detectors.formulas` says what is computed; `processors.detectors.single` is the same for many readings of
+one series.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.contract import Reason
-from processors.detectors.exact import ln
+from processors.detectors.formulas import HOUR_NS, SETTLING, UNIT, Plan, Turn, judge, signals, tell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processors.detectors.contract import Scores
-    from processors.detectors.settings import NoveltySettings
+    from processors.detectors.formulas import Flags, Floats
     from processors.detectors.state import State
 
-__all__ = ["CEILING", "HOUR_NS", "LIMIT", "SETTLING", "TINY", "UNIT", "Plan", "step"]
-
-HOUR_NS = 3_600_000_000_000
-LIMIT = 1e30  # larger magnitudes would overflow float32 on the way: treated like infinity
-CEILING = np.float32(1e6)  # of severity: keeps infinity, and so 0 * infinity, out
-TINY = np.float32(1e-9)
-SETTLING = 20  # readings in which nothing is clipped
-UNIT = 256  # profile weights are counted in 1/256 readings
-_RECIPROCALS = 65_536
-_f4 = np.float32
+__all__ = ["step"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """The settings of a bank, in the types and shapes of the arithmetic."""
-
-    week: bool
-    warm: int
-    start: int
-    fast: np.float32
-    slow: np.float32
-    scale: np.float32
-    profile: np.float32
-    clip: np.float32
-    shrink: np.float32
-    reference: np.float32
-    factor: np.float32
-    rhythm: int
-    rest: int
-    rearm: np.float32
-    gain: NDArray[np.float32]
-    reciprocal: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, settings: NoveltySettings) -> Plan:
-        """Translate *settings*."""
-        levels = settings.thresholds
-        gain = np.array([1.0 / getattr(levels, reason.name.lower()) for reason in Reason]).astype(_f4)
-        return cls(
-            week=settings.profile == "week",
-            warm=settings.warm_readings,
-            start=settings.start_readings,
-            fast=_f4(settings.fast_rate),
-            slow=_f4(settings.slow_rate),
-            scale=_f4(settings.scale_rate),
-            profile=_f4(settings.profile_rate),
-            clip=_f4(settings.profile_clip_scales),
-            shrink=_f4(1) - _f4(0.5 ** (1.0 / settings.half_life_readings)),
-            reference=_f4(settings.reference_seconds),
-            factor=_f4(settings.rhythm_factor),
-            rhythm=settings.rhythm_readings,
-            rest=settings.rest_readings,
-            rearm=_f4(settings.rearm_factor),
-            gain=gain,
-            reciprocal=(1.0 / np.maximum(np.arange(_RECIPROCALS), 1)).astype(_f4),
-        )
-
-    @property
-    def bins(self) -> int:
-        """Return the length of a series' profile."""
-        return 24 + 168 * self.week
-
-    def one_over(self, n: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return 1/n, float32, with n kept in [1, 65535]."""
-        return self.reciprocal[np.minimum(np.maximum(n, 1), _RECIPROCALS - 1)]
-
-
-def _clip(x: NDArray[np.float32], limit: NDArray[np.float32], free: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _clip(x: Floats, limit: Floats, free: Flags) -> Floats:
     """Return *x* kept within +-*limit*, except where *free*."""
     return np.where(free, x, np.minimum(np.maximum(x, -limit), limit))
 
@@ -116,172 +38,141 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     rows: NDArray[np.intp],
 ) -> None:
     """Score and learn one reading of each series in *slot* (all different), writing to *rows* of *out*."""
-    g = np.ascontiguousarray(state.floats[slot].T)
-    n, age, quiet, off = np.ascontiguousarray(state.counts[slot].T)
-    x = value.astype(_f4) + _f4(0)  # no negative zero: which of two zeros is the larger is anybody's choice
+    tuning = plan.tuning
+    g = np.array(state.floats[slot].T, np.float64, order="C")
+    n, age = np.ascontiguousarray(state.counts[slot].T)
+    marks = state.marks[slot]
+    quiet, off, back = marks[:, s.QUIET], marks[:, s.OFF], marks[:, s.BACK]
+    x = value.astype(np.float32).astype(np.float64) + 0.0  # no negative zero
     new = n == 0
     elapsed = measured - state.last_ns[slot]
     older = (elapsed <= 0) & ~new
+    seconds = elapsed * 1e-9
 
     # rhythm
-    seconds = np.where(new, plan.reference, (elapsed * 1e-9).astype(_f4))
     pace = g[s.STEP]
-    other = (seconds > pace * plan.factor) | (seconds * plan.factor < pace)
+    reset = new
+    if older.any():
+        back = np.where(older, np.minimum(back + 1, s.LONG), 0).astype(np.int16)
+        set_back = older & (back >= tuning.older_readings)
+        older &= ~set_back
+        back[set_back] = 0
+        seconds = np.where(set_back, pace, seconds)
+        reset = new | set_back
+    else:
+        back = np.zeros_like(back)
+    seconds = np.where(new, tuning.reference_seconds, seconds)
+    other = (seconds > pace * tuning.rhythm_factor) | (seconds * tuning.rhythm_factor < pace)
     first = n <= 1
-    off = np.where(other & ~first, off + 1, 0)
-    changed = off >= plan.rhythm
-    pace = np.where(first | changed, seconds, np.where(other, pace, pace + _f4(0.1) * (seconds - pace)))
-    restart = (changed & ~older) | new
-    if restart.any():
-        again = np.flatnonzero(restart)
-        age[again] = 0
-        off[again] = 0
-        g[s.S_FAST : s.M_SLOW, again] = 0
-        g[s.M_FAST, again] = x[again]
-        for record in (s.HIGH, s.LOW, s.MID):
-            g[record.start + 1, again] = g[record.start, again]
-        fresh = np.flatnonzero(new)
-        g[s.M_SLOW, fresh] = g[s.HI, fresh] = g[s.LO, fresh] = x[fresh]
-    m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo = g[: s.LO + 1]
-
-    # rates
-    w = np.minimum(seconds / plan.reference, _f4(1))
-    one_n, one_age = plan.one_over(n + 1), plan.one_over(age + 1)
-    fast, fast_scale = np.maximum(plan.fast, one_age), np.maximum(plan.scale, one_age)
-    shrink = plan.shrink * w
-    eps = np.abs(slow) * _f4(1e-3) + TINY
-    sfe, sse = sf + eps, scale + eps
-    d_fast, d_slow = x - m, x - slow
-    a_fast, a_slow = np.abs(d_fast), np.abs(d_slow)
+    off = np.where(older, off, np.where(other & ~first, np.minimum(off + 1, s.LONG), 0))
+    changed = (off >= tuning.rhythm_readings) & ~older
+    pace = np.where(first | changed, seconds, np.where(other, pace, pace + 0.1 * (seconds - pace)))
+    reset = reset | changed
+    if reset.any():
+        _restart(g, np.flatnonzero(reset), np.flatnonzero(new), x)
+        age = np.where(reset, 0, age)
+        off = np.where(reset, 0, off)
+    stretch = np.minimum(np.maximum(seconds / pace, 1.0 / tuning.rhythm_factor), tuning.rhythm_factor)
+    w = np.minimum(pace / tuning.reference_seconds, 1.0) * stretch
 
     # profile
     hour = measured // HOUR_NS
     day_bin = slot.astype(np.int64) * plan.bins + hour % 24
     p_flat, w_flat = state.profile.reshape(-1), state.weight.reshape(-1)
     day_weight = w_flat[day_bin]
-    unknown = day_weight == 0
-    day = np.where(unknown, x, p_flat[day_bin])
-    expected = day
+    known = day_weight > 0
+    expected = day = np.where(known, p_flat[day_bin], x)
     if plan.week:
         week_bin = day_bin - hour % 24 + 24 + hour % 168
         week_weight = w_flat[week_bin]
-        first_week = week_weight == 0
-        expected = np.where(first_week, day, p_flat[week_bin])
-    r = x - expected
-    r_next = r_fast + _f4(0.1) * (r - r_fast)
+        expected = np.where(week_weight > 0, p_flat[week_bin], day)
 
-    # RANGE
-    judged, rhythmic = n >= plan.warm, age >= plan.warm
-    best = np.maximum(np.maximum(x - hi, lo - x), _f4(0)) / (hi - lo + eps) * plan.gain[Reason.RANGE]
-    best = np.where(judged, best, _f4(0))
-    reason = np.zeros(len(x), np.int8)
-
-    # SEASON, SUSTAIN, JUMP; where an hour has many readings its end is a step of the profile, not of the value: there
-    # a jump must surprise the last readings too
-    surprise = r - r_fast
-    brisk = (pace * plan.factor < plan.reference) & (a_fast < np.abs(surprise))
-    jump = np.where(brisk, d_fast, surprise)
-    u = np.stack([r, r_next, jump])
-    high, low, mid = g[s.HIGH], g[s.LOW], g[s.MID]
-    begin = np.stack([n == plan.start, n == plan.start, age == plan.start])
-    np.copyto(high, u, where=begin)
-    np.copyto(low, u, where=begin)
-    np.copyto(mid, u, where=begin)
-    seen = np.stack([n, n, age]) - plan.start
-    mid += np.maximum(plan.slow * w, plan.one_over(seen + 1)) * (np.minimum(np.maximum(u, low), high) - mid)
-    high -= (high - mid) * shrink
-    low -= (low - mid) * shrink
-    e = np.maximum(np.maximum(u - high, low - u), _f4(0)) / ((high - low) + np.abs(mid) * _f4(1e-3) + TINY)
-    band_low, band_high = expected + low[0], expected + high[0]
-    np.maximum(high, u, out=high)
-    np.minimum(low, u, out=low)
-    in_order = rhythmic & ~older
-    for k, (channel, awake) in enumerate(
-        ((Reason.SEASON, judged), (Reason.SUSTAIN, in_order), (Reason.JUMP, in_order))
-    ):
-        score = np.where(awake, e[k] * plan.gain[channel], _f4(0))
-        reason[score > best] = channel
-        best = np.maximum(best, score)
-
-    # SHIFT, NOISE; the first usable value only begins the record
-    u = np.stack([np.abs(m - slow) / sse, np.abs(ln((v + _f4(0.05) * sf + eps) / sfe))])
-    u = np.where(rhythmic, np.minimum(u, CEILING), _f4(0))
-    top, top_mid = g[s.TOP], g[s.TOP_MID]
-    e = np.maximum((u - top) / (top - top_mid + _f4(1e-3) * top + TINY), _f4(0))
-    e = np.where(in_order & (age > plan.warm), e, _f4(0))
-    top_mid += np.maximum(plan.slow * w, one_age) * (np.minimum(u, top) - top_mid)
-    top -= (top - top_mid) * shrink
-    np.maximum(top, u, out=top)
-    for k, channel in enumerate((Reason.SHIFT, Reason.NOISE)):
-        score = e[k] * plan.gain[channel]
-        reason[score > best] = channel
-        best = np.maximum(best, score)
-
-    # FLAT
     same = (value == state.last_value[slot]) & ~new
-    run_next = (run + _f4(1)) * same
-    rarity = ln(np.maximum(rho, _f4(1e-3))) * _f4(-0.4342945 / 8)  # -log10, an eighth of it
-    score = run_next * rarity * plan.gain[Reason.FLAT]
-    score = np.where((run_next > _f4(1.5) * run_record + _f4(3)) & in_order, score, _f4(0))
-    reason[score > best] = Reason.FLAT
-    best = np.minimum(np.maximum(best, score), CEILING) + _f4(0)
+    turn = Turn(x, expected, known, same, older, n, age, pace, w, g)
+    u, ones, floor = signals(plan, turn)
+    found = judge(plan, turn, u, ones, floor)
 
     # after an alert, silence, unless it gets worse
-    quiet += 1
+    best = found.score.astype(np.float32)
+    quiet = np.minimum(quiet + 1, s.LONG).astype(np.int16)
     hot = best >= 1
-    mute = hot & (quiet <= plan.rest) & (best <= plan.rearm * g[s.PEAK])
+    mute = hot & (quiet <= tuning.rest_readings) & (best <= tuning.rearm_factor * g[s.PEAK])
+    tell(found, turn, np.where(mute, np.float32(0), best), out, rows)
     fire = hot & ~mute
-    out.raw[rows] = best
-    out.severity[rows] = np.where(mute, _f4(0), best)
-    out.reason[rows] = reason
-    known = (n > plan.start) & ~unknown
-    band_low, band_high = np.maximum(band_low, lo), np.minimum(band_high, hi)
-    out.expected[rows] = np.where(known, expected, _f4(np.nan))
-    out.low[rows] = np.where(known, np.minimum(band_low, band_high), _f4(np.nan))
-    out.high[rows] = np.where(known, np.maximum(band_low, band_high), _f4(np.nan))
-
-    # learn
     quiet[fire] = 0
     np.copyto(g[s.PEAK], best, where=fire)
+
+    # learn
+    one_n, one_age = 1.0 / (n + 1), 1.0 / (age + 1)
+    fast, fast_scale = np.maximum(tuning.fast_rate, one_age), np.maximum(tuning.scale_rate, one_age)
+    m, sf, v, slow, scale = g[s.M_FAST], g[s.S_FAST], g[s.V_FAST], g[s.M_SLOW], g[s.S_SLOW]
+    sfe, sse = sf + floor, scale + floor
+    d_fast, d_slow = x - m, x - slow
+    a_fast, a_slow = np.abs(d_fast), np.abs(d_slow)
     young, settling = age <= SETTLING, n <= SETTLING
-    slow_rate, slow_scale = np.maximum(plan.slow * w, one_n), np.maximum(plan.scale * w, one_n)
-    run_record -= run_record * shrink
-    np.maximum(run_record, run * ~same, out=run_record)  # only finished runs
-    rho += np.maximum(plan.slow, one_age) * (same - rho)
-    v += fast * (a_fast - v)
-    m += fast * _clip(d_fast, _f4(9) * sfe, young)
-    sf += fast_scale * (_clip(a_fast, _f4(6) * sfe, young) - sf)
-    slow += slow_rate * _clip(d_slow, _f4(3) * sse, settling)
-    lesson = _clip(r, plan.clip * sse, settling)
-    scale += slow_scale * (_clip(a_slow, _f4(3) * sse, settling) - scale)
-    np.maximum(hi, x, out=hi)
-    np.minimum(lo, x, out=lo)
-    r_fast[:] = r_next
-    run[:] = run_next
-    g[s.STEP] = pace
+    limit = tuning.profile_clip_scales * sse
+    lesson, day_lesson = _clip(u[0], limit, settling), _clip(x - day, limit, settling)
+    slow_rate, slow_scale = np.maximum(tuning.slow_rate * w, one_n), np.maximum(tuning.scale_rate * w, one_n)
+    shrink = np.where(same & (g[s.RHO] >= tuning.repeat_share), 0.0, plan.shrink * w)
+    kept = g[s.RUN_RECORD] - g[s.RUN_RECORD] * shrink
+    g[s.RUN_RECORD] = np.where(same, kept, np.maximum(kept, g[s.RUN]))  # only finished runs
+    g[s.RUN] = np.where(same, g[s.RUN] + 1.0, 0.0)
+    g[s.RHO] += np.maximum(tuning.slow_rate, one_age) * (same - g[s.RHO])
+    g[s.V_FAST] = v + fast * (a_fast - v)
+    g[s.M_FAST] = m + fast * _clip(d_fast, tuning.fast_clip_scales * sfe, young)
+    g[s.S_FAST] = sf + fast_scale * (np.where(young, a_fast, np.minimum(a_fast, 6.0 * sfe)) - sf)
+    limit = tuning.slow_clip_scales * sse
+    g[s.M_SLOW] = slow + slow_rate * _clip(d_slow, limit, settling)
+    g[s.S_SLOW] = scale + slow_scale * (np.where(settling, a_slow, np.minimum(a_slow, limit)) - scale)
+    g[s.R_FAST], g[s.STEP] = u[1], pace
+    reach = np.where(n >= tuning.warm_readings, tuning.reach_widths, np.inf)
+    hi, lo = g[s.HI], g[s.LO]
+    give = reach * (hi - lo + floor)
+    g[s.HI], g[s.LO] = (
+        np.where(x > hi, np.minimum(x, hi + give), hi),
+        np.where(x < lo, np.maximum(x, lo - give), lo),
+    )
+    reach_fast = np.where(age >= tuning.warm_readings, tuning.reach_widths, np.inf)
+    high, low, mid = found.records
+    give = np.stack([reach, reach_fast, reach_fast]) * found.widths
+    g[s.HIGH] = np.where(u > high, np.minimum(u, high + give), high)
+    g[s.LOW] = np.where(u < low, np.maximum(u, low - give), low)
+    g[s.MID] = mid
+    top, g[s.TOP_MID] = found.tops
+    g[s.TOP] = np.where(ones > top, ones, top)
 
     if older.any():
+        state.marks[slot[older], s.BACK] = back[older]
         keep = np.flatnonzero(~older)
-        slot, measured, value, g, n, age, quiet, off = (
-            slot[keep], measured[keep], value[keep], g[:, keep], n[keep], age[keep], quiet[keep], off[keep]
-        )  # fmt: skip
-        day_bin, day_weight, day, w, x, lesson = (
-            day_bin[keep], day_weight[keep], day[keep], w[keep], x[keep], lesson[keep]
-        )  # fmt: skip
+        slot, measured, value, g = slot[keep], measured[keep], value[keep], g[:, keep]
+        n, age, quiet, off, back, kind = n[keep], age[keep], quiet[keep], off[keep], back[keep], marks[keep, s.KIND]
+        w, day, expected, lesson, day_lesson = w[keep], day[keep], expected[keep], lesson[keep], day_lesson[keep]
+        day_bin, day_weight = day_bin[keep], day_weight[keep]
         if plan.week:
-            week_bin, week_weight, first_week = week_bin[keep], week_weight[keep], first_week[keep]
-            expected = expected[keep]
-    part = np.maximum((w * _f4(UNIT)).astype(np.int32), 1)
-    share = part.astype(_f4) / _f4(UNIT)
-    total = day_weight.astype(np.int32) + part
-    p_flat[day_bin] = day + np.maximum(plan.profile * share, share / (total.astype(_f4) / _f4(UNIT))) * (x - day)
+            week_bin, week_weight = week_bin[keep], week_weight[keep]
+    else:
+        kind = marks[:, s.KIND]
+    part = np.maximum((w * UNIT).astype(np.int64), 1)
+    share = part / UNIT
+    total = day_weight + part
+    p_flat[day_bin] = day + np.maximum(tuning.profile_rate * share, part / total) * day_lesson
     w_flat[day_bin] = np.minimum(total, 255 * UNIT)
     if plan.week:
-        total = week_weight.astype(np.int32) + part
-        gain = np.maximum(plan.profile * share, share / (total.astype(_f4) / _f4(UNIT)))
-        p_flat[week_bin] = expected + np.where(first_week, _f4(0.5), gain) * lesson
+        total = week_weight + part
+        rate = np.maximum(tuning.profile_rate * share, part / total)
+        p_flat[week_bin] = expected + np.where(week_weight > 0, rate, tuning.first_week_share) * lesson
         w_flat[week_bin] = np.minimum(total, 255 * UNIT)
     state.floats[slot] = g.T
-    state.counts[slot] = np.stack([n + 1, age + 1, quiet, off], axis=1)
+    state.counts[slot] = np.stack([n + 1, age + 1], axis=1)
+    state.marks[slot] = np.stack([quiet, off, back, kind], axis=1)
     state.last_ns[slot] = measured
     state.last_value[slot] = value
+
+
+def _restart(g: Floats, again: NDArray[np.intp], fresh: NDArray[np.intp], x: Floats) -> None:
+    """Begin the statistics per reading anew for the columns *again*, and everything for *fresh*."""
+    g[s.S_FAST : s.M_SLOW, again] = 0
+    g[s.M_FAST, again] = x[again]
+    for record in (s.HIGH, s.LOW, s.MID):
+        g[record.start + 1, again] = g[record.start, again]
+    g[s.M_SLOW, fresh] = g[s.HI, fresh] = g[s.LO, fresh] = x[fresh]

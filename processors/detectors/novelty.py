@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from core.errors import MalformedPayload
 from processors.detectors import state as s
 from processors.detectors.contract import Scores
-from processors.detectors.kernel import LIMIT, Plan, step
+from processors.detectors.formulas import LIMIT, Plan
+from processors.detectors.kernel import step
 from processors.detectors.settings import NoveltySettings
 from processors.detectors.single import walk
 from processors.detectors.slots import Slots, first_of_each
@@ -49,9 +50,13 @@ class NoveltyBank:
         self.settings = settings or NoveltySettings()
         self.refused = 0
         self.unusable = 0
-        self._plan = Plan.of(self.settings)
+        week = self.settings.profile == "week"
+        tunings = (self.settings, *self.settings.kinds.values())
+        self._plans = [Plan.of(tuning, week=week) for tuning in tunings]
+        self._starts = np.array([tuning.start_readings for tuning in tunings])
+        self._kinds = {name: k + 1 for k, name in enumerate(self.settings.kinds)}
         self._slots = Slots(self.settings.max_series)
-        self._state = State(self._plan.bins)
+        self._state = State(self._plans[0].bins)
         self._mark = np.empty(0, np.int32)
 
     @property
@@ -73,29 +78,76 @@ class NoveltyBank:
         usable = np.abs(value) <= LIMIT  # False for NaN
         rows = np.flatnonzero(usable)
         self.unusable += len(series) - len(rows)
-        slot = self._slots.claim(series[rows])
+        slot = self._claim(series[rows])
         known = slot >= 0
         if not known.all():
             self.refused += int(np.count_nonzero(~known))
             rows, slot = rows[known], slot[known]
-        self._state.reserve(self._slots.count)
         if len(self._mark) < self._state.capacity:
             self._mark = np.empty(self._state.capacity, np.int32)
-        with np.errstate(over="ignore", divide="ignore"):
-            while len(rows):
-                first = first_of_each(slot, self._mark)
-                now, who = rows[first], slot[first]
-                if len(now) < _FEW:
-                    self._walk(slot, measured, value, out, rows)
-                    break
-                for begin in range(0, len(now), _CHUNK):
-                    part, at = who[begin : begin + _CHUNK], now[begin : begin + _CHUNK]
-                    step(self._state, self._plan, part, measured[at], value[at], out, at)
-                rows, slot = rows[~first], slot[~first]
+        if len(self._plans) == 1:
+            self._take(self._plans[0], slot, measured, value, out, rows)
+            return out
+        kind = self._state.marks[slot, s.KIND]
+        for k, plan in enumerate(self._plans):
+            mine = kind == k
+            if mine.any():
+                self._take(plan, slot[mine], measured, value, out, rows[mine])
         return out
+
+    def assign(self, series: NDArray[np.int32], kind: str) -> None:
+        """Judge *series* by the tuning that the settings name *kind*, from their next reading on; else by the default.
+
+        Series beyond `max_series` are passed over.
+        """
+        slot = self._claim(series)
+        self._state.marks[slot[slot >= 0], s.KIND] = self._kinds.get(kind, 0)
+
+    def warm(self, series: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]) -> int:
+        """Learn the stored past of series that have none here; return how many readings that were.
+
+        Columns as for `update`, in any order. A series that has learned readings already is passed over: what it knows
+        is newer. Alerts of the past silence nothing now.
+        """
+        slot = self._slots.find(series)
+        young = (slot < 0) | (self._state.counts[slot, s.N] == 0) if self._state.capacity else np.full(len(slot), True)
+        rows = np.flatnonzero(young)
+        rows = rows[np.argsort(measured[rows], kind="stable")]
+        self.update(series[rows], measured[rows], value[rows])
+        slot = self._slots.find(np.unique(series[rows]))
+        self._state.marks[slot[slot >= 0], s.QUIET] = s.LONG
+        return len(rows)
+
+    def _claim(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the row of each of *series*, -1 beyond the limit."""
+        slot = self._slots.claim(series)
+        self._state.reserve(self._slots.count)
+        return slot
+
+    def _take(
+        self,
+        plan: Plan,
+        slot: NDArray[np.int32],
+        measured: NDArray[np.int64],
+        value: NDArray[np.float64],
+        out: Scores,
+        rows: NDArray[np.intp],
+    ) -> None:
+        """Take the readings at *rows*, all of one plan: in rounds while these have many series, then one by one."""
+        while len(rows):
+            first = first_of_each(slot, self._mark)
+            now, who = rows[first], slot[first]
+            if len(now) < _FEW:
+                self._walk(plan, slot, measured, value, out, rows)
+                return
+            for begin in range(0, len(now), _CHUNK):
+                part, at = who[begin : begin + _CHUNK], now[begin : begin + _CHUNK]
+                step(self._state, plan, part, measured[at], value[at], out, at)
+            rows, slot = rows[~first], slot[~first]
 
     def _walk(
         self,
+        plan: Plan,
         slot: NDArray[np.int32],
         measured: NDArray[np.int64],
         value: NDArray[np.float64],
@@ -107,7 +159,7 @@ class NoveltyBank:
         cuts = np.flatnonzero(np.diff(slot[order])) + 1
         for group in np.split(order, cuts):
             at = rows[group]
-            walk(self._state, self._plan, int(slot[group[0]]), measured[at], value[at], out, at)
+            walk(self._state, plan, int(slot[group[0]]), measured[at], value[at], out, at)
 
     def bands(
         self, series: NDArray[np.int32], hour: NDArray[np.int64]
@@ -120,12 +172,12 @@ class NoveltyBank:
         slot = self._slots.find(series)
         expected, low, high = np.full((3, len(series)), np.nan, np.float32)
         row = np.flatnonzero(slot >= 0)
-        row = row[self._state.counts[slot[row], s.N] > self.settings.start_readings]
+        row = row[self._state.counts[slot[row], s.N] > self._starts[self._state.marks[slot[row], s.KIND]]]
         at, g = slot[row], self._state.floats[slot[row]]
         day = hour[row] % 24
         known = self._state.weight[at, day] > 0
         center = self._state.profile[at, day]
-        if self._plan.week:
+        if self._plans[0].week:
             week = 24 + hour[row] % 168
             center = np.where(self._state.weight[at, week] > 0, self._state.profile[at, week], center)
         bottom = np.maximum(center + g[:, s.LOW.start], g[:, s.LO])
@@ -163,8 +215,10 @@ class NoveltyBank:
             state = State.from_columns(columns["state"])
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise MalformedPayload("bad_state", f"not a novelty bank: {error!r}") from error
-        if state.bins != bank._plan.bins or state.capacity != len(ids) or len(ids) > bank.settings.max_series:
+        if state.bins != bank._plans[0].bins or state.capacity != len(ids) or len(ids) > bank.settings.max_series:
             raise MalformedPayload("bad_state", f"not a novelty bank: {state.capacity} rows for {len(ids)} series")
+        if (ids < 0).any() or len(np.unique(ids)) != len(ids) or (state.marks[:, s.KIND] >= len(bank._plans)).any():
+            raise MalformedPayload("bad_state", "not a novelty bank: a series or kind that cannot be")
         bank._state = state
         bank._slots = Slots.of(ids, bank.settings.max_series)
         return bank

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGE",
+    "BACK",
     "COUNTS",
     "FLOATS",
     "HI",
     "HIGH",
+    "KIND",
     "LO",
+    "LONG",
     "LOW",
+    "MARKS",
     "MID",
     "M_FAST",
     "M_SLOW",
@@ -44,24 +48,30 @@ __all__ = [
     "State",
 ]
 
-_VERSION = 1
+_VERSION = 2
 
 # columns of `floats`
 M_FAST, R_FAST, S_FAST, V_FAST, RUN, RHO, RUN_RECORD = range(7)  # per-reading statistics, re-warmed on a new rhythm
 M_SLOW, S_SLOW = 7, 8
 HI, LO = 9, 10  # RANGE
-HIGH, LOW, MID = slice(11, 14), slice(14, 17), slice(17, 20)  # records of SEASON, SUSTAIN, JUMP
-TOP, TOP_MID = slice(20, 22), slice(22, 24)  # one-sided records of SHIFT, NOISE
-PEAK, STEP = 24, 25
+PEAK, STEP = 11, 12
+HIGH, LOW, MID = slice(13, 16), slice(16, 19), slice(19, 22)  # records of SEASON, SUSTAIN, JUMP
+TOP, TOP_MID = slice(22, 24), slice(24, 26)  # one-sided records of SHIFT, NOISE
 FLOATS = 26
 
-# columns of `counts`: readings learned, readings in this rhythm, readings since the last alert, intervals off rhythm
-N, AGE, QUIET, OFF = range(4)
-COUNTS = 4
+# columns of `counts`: readings learned, readings in this rhythm
+N, AGE = range(2)
+COUNTS = 2
+
+# columns of `marks`: readings since the last alert, intervals off rhythm, older readings in a row, kind
+QUIET, OFF, BACK, KIND = range(4)
+MARKS = 4
+LONG = 30_000  # marks count no further
 
 _COLUMNS: tuple[tuple[str, str], ...] = (
     ("floats", "<f4"),
     ("counts", "<i4"),
+    ("marks", "<i2"),
     ("last_ns", "<i8"),
     ("last_value", "<f8"),
     ("profile", "<f4"),
@@ -75,6 +85,7 @@ class State:
     Attributes:
         floats: float32[capacity, FLOATS].
         counts: int32[capacity, COUNTS].
+        marks: int16[capacity, MARKS].
         last_ns: int64[capacity], measured time of the newest reading.
         last_value: float64[capacity], its value: float64, so that a slow counter is not mistaken for a flat line.
         profile: float32[capacity, bins], 24 hours of the day, then 168 hours of the week if kept.
@@ -85,6 +96,7 @@ class State:
         self.bins = bins
         self.floats = np.zeros((capacity, FLOATS), np.float32)
         self.counts = np.zeros((capacity, COUNTS), np.int32)
+        self.marks = np.zeros((capacity, MARKS), np.int16)
         self.last_ns = np.zeros(capacity, np.int64)
         self.last_value = np.zeros(capacity, np.float64)
         self.profile = np.zeros((capacity, bins), np.float32)
@@ -140,6 +152,10 @@ class State:
                 setattr(state, name, np.frombuffer(columns[name], dtype).reshape(shape).copy())
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedPayload("bad_state", f"not a novelty state: {error!r}") from error
+        if not (np.isfinite(state.floats).all() and np.isfinite(state.profile).all()):
+            raise MalformedPayload("bad_state", "not a novelty state: a value is not finite")
+        if (state.counts < 0).any() or (state.marks < 0).any():
+            raise MalformedPayload("bad_state", "not a novelty state: a count is negative")
         return state
 
 
@@ -156,5 +172,5 @@ def decode(data: bytes, what: str) -> dict[str, Any]:
     """
     try:
         return msgspec.msgpack.decode(data, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedPayload("bad_state", f"not a {what}: {error}") from error

@@ -92,7 +92,7 @@ def test_faults_are_found_with_a_fitting_reason(fault: str, reasons: set[Reason]
 def test_after_an_alert_it_is_silent_unless_it_gets_worse_while_raw_goes_on() -> None:
     bank, seconds = quiet_week()
     value = day_wave(np.arange(8 * 288) * 300, 1)[-288:]
-    value[100:104] = [60.0, 60.0, 61.0, 300.0]
+    value[100:104] = [60.0, 60.0, 61.0, 600.0]
 
     scores = one(bank, seconds, value)
 
@@ -145,10 +145,13 @@ def test_an_older_reading_is_scored_and_teaches_nothing() -> None:
     before = bank.to_bytes()
 
     scores = one(bank, seconds[:2] - 86_400, np.array([200.0, 15.0]))
+    after = bank.to_bytes()
 
     assert scores.severity[0] >= 1
     assert scores.severity[1] < 1
-    assert bank.to_bytes() == before
+    assert len(after) == len(before)
+    changed = [k for k, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    assert [(before[k], after[k]) for k in changed] == [(0, 2)]  # that two came, nothing else
 
 
 def test_series_beyond_the_limit_are_counted_and_not_judged() -> None:
@@ -225,7 +228,7 @@ def test_snapshots_that_are_damaged_or_of_another_version_raise_the_one_document
         with pytest.raises(MalformedPayload):
             NoveltyBank.from_bytes(data[:end])
     with pytest.raises(MalformedPayload, match="novelty state version 9"):
-        NoveltyBank.from_bytes(data.replace(b"\xa7version\x01", b"\xa7version\x09"))
+        NoveltyBank.from_bytes(data.replace(b"\xa7version\x02", b"\xa7version\x09"))
 
 
 def test_what_the_room_offers() -> None:
@@ -265,10 +268,10 @@ def test_slots_are_given_in_order_of_appearance_over_sparse_blocks() -> None:
 
 
 def test_logarithm_is_right_and_the_same_for_one_and_for_many() -> None:
-    x = np.exp(np.random.default_rng(1).uniform(-80, 80, 10_001)).astype(np.float32)
+    x = np.exp(np.random.default_rng(1).uniform(-80, 80, 10_001))
 
     y = ln(x)
 
-    assert np.abs(y - np.log(x.astype(np.float64))).max() < 1e-5
+    assert np.abs(y - np.log(x)).max() < 1e-6
     assert np.concatenate([ln(x[k : k + 1]) for k in range(500)]).tobytes() == y[:500].tobytes()
     assert ln(x[1:]).tobytes() == y[1:].tobytes()
