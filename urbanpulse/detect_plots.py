@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 _INK, _VALUE, _BAND, _MUTED = "#1f2937", "#334155", "#bfdbfe", "#94a3b8"
-_COLOURS = dict(
-    zip(REASONS, ("#c2410c", "#7c3aed", "#0f766e", "#be123c", "#a16207", "#0369a1", "#db2777", "#000000"), strict=True)
-)
+_COLOURS = ("#c2410c", "#7c3aed", "#0f766e", "#be123c", "#a16207", "#0369a1", "#db2777", "#000000")
 _COLUMNS = 1200
 _ALERTS = 500
 _STYLE: Any = {
@@ -96,7 +94,7 @@ def _alerts(axes: Any, recorded: Recorded, verdicts: Verdicts) -> None:
         rows = alerts[verdicts.reason[alerts] == number]
         if len(rows):
             axes.plot(
-                _times(recorded.measured[rows]), recorded.value[rows], "o", color=_COLOURS[reason], ms=5, mew=0.8,
+                _times(recorded.measured[rows]), recorded.value[rows], "o", color=_COLOURS[number % len(_COLOURS)], ms=5, mew=0.8,
                 mec="white", label=reason,
             )  # fmt: skip
 
