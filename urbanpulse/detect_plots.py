@@ -94,8 +94,8 @@ def _alerts(axes: Any, recorded: Recorded, verdicts: Verdicts) -> None:
         rows = alerts[verdicts.reason[alerts] == number]
         if len(rows):
             axes.plot(
-                _times(recorded.measured[rows]), recorded.value[rows], "o", color=_COLOURS[number % len(_COLOURS)], ms=5, mew=0.8,
-                mec="white", label=reason,
+                _times(recorded.measured[rows]), recorded.value[rows], "o", color=_COLOURS[number % len(_COLOURS)],
+                ms=5, mew=0.8, mec="white", label=reason,
             )  # fmt: skip
 
 
