@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from core.lazy import lazy
 
 if TYPE_CHECKING:
-    from processors.windows.rows import DAY, HOUR, MINUTE, QUARTER, WIDTHS, Closed, Group, WindowRows, WindowSettings
+    from processors.windows.rows import DAY, HOUR, MINUTE, QUARTER, WIDTHS, Closed, Group, WindowRows
+    from processors.windows.settings import WindowSettings
     from processors.windows.windows import Windows
 
 __all__ = [
@@ -23,8 +24,13 @@ __all__ = [
     "Windows",
 ]
 
-_ROWS = ("DAY", "HOUR", "MINUTE", "QUARTER", "WIDTHS", "Closed", "Group", "WindowRows", "WindowSettings")
+_ROWS = ("DAY", "HOUR", "MINUTE", "QUARTER", "WIDTHS", "Closed", "Group", "WindowRows")
 
 __getattr__ = lazy(
-    __name__, {**dict.fromkeys(_ROWS, "processors.windows.rows"), "Windows": "processors.windows.windows"}
+    __name__,
+    {
+        **dict.fromkeys(_ROWS, "processors.windows.rows"),
+        "Windows": "processors.windows.windows",
+        "WindowSettings": "processors.windows.settings",
+    },
 )

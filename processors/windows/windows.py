@@ -27,7 +27,8 @@ from processors.detectors.state import decode, encode
 from processors.windows.cells import LARGEST, starts_of, sum_up
 from processors.windows.grouped import Grouped
 from processors.windows.longer import Longer, Told
-from processors.windows.rows import DAY, MINUTE, WIDTHS, Closed, Group, WindowSettings, to_rows
+from processors.windows.rows import DAY, MINUTE, WIDTHS, Closed, Group, to_rows
+from processors.windows.settings import WindowSettings
 from processors.windows.watermarks import Watermarks
 
 if TYPE_CHECKING:
