@@ -58,6 +58,8 @@ class Forwarder:
 
     async def finish(self) -> None:
         """Empty the spool before the end, if the store is there and it does not take long."""
+        if self._retry.is_away:
+            return
         loop = asyncio.get_running_loop()
         until = self._clock.monotonic() + _LAST_SECONDS
         try:

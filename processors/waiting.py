@@ -30,7 +30,7 @@ async def wait(clock: Clock, seconds: float, stop: asyncio.Event) -> None:
 
 
 class Retry:
-    """Asks again, with growing waits, while a part is away; says so once, and to *shown* at each change."""
+    """Asks again, with growing waits, while a part is away (`is_away`); says so once, and to *shown* at each change."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Retry:
         self._stop = stop
         self._shown = shown
         self._wait = settings.retry_seconds
-        self._is_away = False
+        self.is_away = False
 
     async def until_done(self, ask: Callable[[], asyncio.Future[T]]) -> T | None:
         """Return the answer, None if stopped before there was one."""
@@ -56,16 +56,16 @@ class Retry:
             try:
                 answer = await ask()
             except Unavailable as error:
-                if not self._is_away:
+                if not self.is_away:
                     log.warning(self._away, part=error.part, error=error.detail)
                     self._shown(True)
-                self._is_away = True
+                self.is_away = True
                 await wait(self._clock, self._wait, self._stop)
                 self._wait = min(self._wait * 2, self._settings.retry_max_seconds)
             else:
-                if self._is_away:
+                if self.is_away:
                     log.info(self._back)
                     self._shown(False)
-                self._is_away, self._wait = False, self._settings.retry_seconds
+                self.is_away, self._wait = False, self._settings.retry_seconds
                 return answer
         return None

@@ -231,6 +231,27 @@ async def test_another_store_behind_the_same_spool_goes_on_from_the_state(spoole
     assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
+async def test_a_run_that_ends_does_not_ask_a_store_again_that_is_away(spooled: House) -> None:
+    """A server that hangs would hold up the end by its timeout."""
+    asked: list[bool] = []
+
+    def away(called: str) -> None:
+        if called == "write":
+            asked.append(_has_read(spooled))
+            raise Unavailable("series", "away")
+
+    calls = 0
+
+    def is_through() -> bool:
+        nonlocal calls
+        calls = len(asked)
+        return _has_read(spooled) and calls > 3
+
+    await spooled.run(before=away, until=is_through)
+
+    assert len(asked) <= calls + 1  # one may be under way
+
+
 async def test_a_spool_that_is_empty_says_nothing_of_a_new_store(spooled: House) -> None:
     with capture_logs() as logs:
         await spooled.run(before=_away, until=lambda: _has_read(spooled))
