@@ -188,6 +188,10 @@ class NoveltyBank:
         high[row] = np.maximum(bottom, top)[known]
         return expected, low, high
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickles be snapshots: versioned, checked, and without slack."""
+        return type(self).from_bytes, (self.to_bytes(),)
+
     def to_bytes(self) -> bytes:
         """Return settings, counters and state; equal histories and settings give equal bytes."""
         count = self._slots.count

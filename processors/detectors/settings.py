@@ -31,7 +31,7 @@ class NoveltyTuning(BaseModel):
 
     Rates are per reading at the series' usual interval. The slow ones go by elapsed time: a longer interval than usual
     counts for more, and where readings come faster than `reference_seconds` each counts for less. How far each value
-    may be moved without harm is printed by `bench/novelty_plateau.py`.
+    may be moved without harm on recorded series is told by `make scoreboard`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

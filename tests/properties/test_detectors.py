@@ -11,24 +11,34 @@ from hypothesis import strategies as st
 
 from core.errors import MalformedPayload
 from processors.detectors.novelty import NoveltyBank
-from processors.detectors.settings import NoveltySettings
+from processors.detectors.settings import NoveltySettings, NoveltyTuning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIELDS = ("severity", "raw", "reason", "expected", "low", "high")
-QUICK = NoveltySettings(warm_readings=40, start_readings=10, half_life_readings=200, rest_readings=5)
+SLOW = NoveltyTuning(warm_readings=60, rest_readings=9, fast_rate=0.3)
+QUICK = NoveltySettings(
+    warm_readings=40,
+    start_readings=10,
+    half_life_readings=200,
+    rest_readings=5,
+    older_readings=7,
+    kinds={"slow": SLOW},
+)
 Stream = tuple["NDArray[np.int32]", "NDArray[np.int64]", "NDArray[np.float64]"]
 
 
 def stream(seed: int, n: int = 4000, series: int = 20) -> Stream:
-    """Return a nasty stream: bursts, rests, spikes, new rhythms, old readings, NaN, negative zero, huge values."""
+    """Return a nasty stream: bursts, rests, spikes, new rhythms, old readings, clocks set, NaN, huge values."""
     g = np.random.default_rng(seed)
     who = g.integers(0, series, n).astype(np.int32) * g.choice([1, 997]).astype(np.int32)
     seconds = np.sort(g.integers(0, 20 * 86_400, n))
     seconds[n // 4 : n // 2] = seconds[n // 4] + np.arange(n // 2 - n // 4)
     at = seconds * 1_000_000_000 + 1_767_225_600_000_000_000
     at[g.random(n) < 0.02] -= 7_200_000_000_000
+    at[n // 3 + (who[n // 3 :] % 3 == 0).nonzero()[0]] += 86_400_000_000_000 * 400
+    at[n * 4 // 5 + (who[n * 4 // 5 :] % 3 == 0).nonzero()[0]] -= 86_400_000_000_000 * 400
     value = np.round(10 + 3 * np.sin(seconds / 86_400 * 6.28) + g.normal(size=n) * (1 + who % 3), 1)
     value[g.random(n) < 0.01] *= 10
     value[who == who[0]] = 0
@@ -43,6 +53,7 @@ def stream(seed: int, n: int = 4000, series: int = 20) -> Stream:
 def run(data: Stream, cuts: list[int], *, restart: bool = False) -> tuple[list[bytes], bytes]:
     """Return the bytes of all score columns, and of the state, for *data* cut before the rows *cuts*."""
     bank = NoveltyBank(QUICK)
+    bank.assign(np.unique(data[0])[::4], "slow")
     parts = []
     for begin, end in zip([0, *cuts], [*cuts, len(data[0])], strict=True):
         parts.append(bank.update(data[0][begin:end], data[1][begin:end], data[2][begin:end]))
