@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONSOLE := $(shell find console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: help up test check console format lock bench soak clean
+.PHONY: help up test check console format lock bench scoreboard soak clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,6 +48,9 @@ lock: $(VENV)/.dev ## renew the hash-pinned lock files from pyproject.toml
 
 bench: $(VENV)/.dev ## print every measured figure (ARGS=--quick for a short run)
 	@for script in bench/[a-z]*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
+
+scoreboard: $(VENV)/.dev ## measure detection beside other detectors (ARGS=--write: into docs/detection.md)
+	$(BIN)/python -m bench.scoreboard $(ARGS)
 
 soak: $(VENV)/.dev ## the long fault runs
 	$(BIN)/python -m pytest -p no:randomly -s -m soak --override-ini addopts= --import-mode=importlib --timeout 3600 tests $(ARGS)
