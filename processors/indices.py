@@ -36,16 +36,23 @@ class DistrictIndices:
 
     Attributes:
         windows: they take the readings.
+        changes: grows whenever `current` may have changed.
         current: {(district, index): (start of its hour in ns UTC, the index)}.
     """
 
     def __init__(self, windows: Windows | None = None, tables: Sequence[IndexTables] | None = None) -> None:
         self.windows = windows or Windows(WindowSettings())
+        self.changes = 0
         self.current: dict[tuple[str, str], tuple[int, Index]] = {}
         self._tables = builtin_indices() if tables is None else tuple(tables)
         self._wanted = {code for index in self._tables for code in _pollutants(index)} | {"temperature", "humidity"}
         self._now = 0
         self._means: dict[str, dict[str, dict[int, float]]] = {}  # district, metric, start of the hour
+
+    @classmethod
+    def wanted(cls, settings: WindowSettings) -> Self | None:
+        """Return fresh ones, None if the settings want none."""
+        return cls(Windows(settings)) if settings.enabled else None
 
     def learn(self, series: Series) -> None:
         """Take note of a series before its first reading."""
@@ -63,6 +70,7 @@ class DistrictIndices:
             for district in self._take(closed):
                 self._rate(district)
             self._forget()
+            self.changes += 1
 
     def _forget(self) -> None:
         for key in [key for key, (hour, _) in self.current.items() if self._now - hour > _OLD]:
@@ -114,6 +122,15 @@ class DistrictIndices:
             for code, column in sorted(codes.items())
         ]
         return encode({"version": _VERSION, "now": self._now, "windows": self.windows.to_bytes(), "means": means})
+
+    def restored(self, data: bytes) -> DistrictIndices:
+        """Return what *data* is the state of; with other settings of windows it begins anew, and so is this.
+
+        Raises:
+            MalformedPayload: as `from_bytes`.
+        """
+        found = DistrictIndices.from_bytes(data, self._tables)
+        return found if found.windows.settings == self.windows.settings else self
 
     @classmethod
     def from_bytes(cls, data: bytes, tables: Sequence[IndexTables] | None = None) -> Self:

@@ -53,6 +53,7 @@ class Intake:
         self._metrics = metrics
         self._waiting: deque[tuple[int, LogEntry]] = deque()
         self._lag_shown = 0.0
+        self._indices_shown = -1
         self.pipeline = start.pipeline
         self.read_to = start.pipeline.position
 
@@ -109,7 +110,21 @@ class Intake:
         metrics.position.set(self.pipeline.position)
         metrics.machines.set(len(self.pipeline.life))
         metrics.machines_refused.set(self.pipeline.life.refused)
+        self._show_indices()
         metrics.lag_seconds.set(max(self._clock.now_ns() - logged, 0) / 1e9 if logged else 0)
         if self._clock.monotonic() - self._lag_shown >= 1.0:
             self._lag_shown = self._clock.monotonic()
             metrics.lag_entries.set(max(self._log.head() - self.read_to + len(self._waiting), 0))
+
+    def _show_indices(self) -> None:
+        indices = self.pipeline.indices
+        if indices is None or indices.changes == self._indices_shown:
+            return
+        self._indices_shown = indices.changes
+        gauge, windows = self._metrics.district_index, indices.windows
+        gauge.clear()
+        for (district, name), (_, index) in indices.current.items():
+            gauge.labels(district, name).set(index.value)
+        self._metrics.windows_late.set(windows.late)
+        self._metrics.windows_late_groups.set(windows.late_groups)
+        self._metrics.windows_refused.set(windows.refused + windows.refused_groups)

@@ -40,6 +40,12 @@ class ProcessorMetrics:
         self.machines_refused = gauge(
             "alert_machines_refused", "Alerts not followed because too many were, since start"
         )
+        self.district_index = gauge(
+            "district_index", "Air quality or heat index of the newest hour that closed", "district", "index"
+        )
+        self.windows_late = gauge("windows_late", "Readings too late for their windows, left to the store's rollups")
+        self.windows_late_groups = gauge("windows_late_groups", "Minutes of series too late for their district")
+        self.windows_refused = gauge("windows_refused", "Readings and series that a limit kept out of windows")
         self.snapshots = counter("snapshots", "States kept", "outcome")
         self.store_away = gauge("store_away", "1 while a store does not answer", "store")
         self.store_position = gauge("store_position", "Log position that a store has", "store")

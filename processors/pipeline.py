@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from core.entry import LogEntry
     from processors.alerting.rules import RuleBook
     from processors.detectors.contract import Scores
+    from processors.indices import DistrictIndices
     from processors.parts import Parts
     from processors.settings import ProcessorSettings
 
@@ -105,6 +106,7 @@ class _State(msgspec.Struct, array_like=True):
     machines: list[Machine]
     silent: dict[str, dict[int, int]]
     parts: list[bytes]
+    indices: bytes = b""
 
 
 class Pipeline:
@@ -117,8 +119,10 @@ class Pipeline:
         book: RuleBook,
         settings: ProcessorSettings,
         lookup: Callable[[int], Series],
+        indices: DistrictIndices | None = None,
     ) -> None:
         self._parts = parts
+        self.indices = indices
         self._lookup = lookup
         self.life = Lifecycle(
             limit=settings.alert_machines,
@@ -189,6 +193,7 @@ class Pipeline:
             machines,
             silent,
             self._parts.to_bytes(),
+            b"" if self.indices is None else self.indices.to_bytes(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -208,6 +213,8 @@ class Pipeline:
             ids = np.frombuffer(state.series, "<i4")
             latest, hour, first = (np.frombuffer(column, "<i8") for column in (state.latest, state.hour, state.first))
             self._parts.restore(state.parts)
+            if self.indices is not None and state.indices:
+                self.indices = self.indices.restored(state.indices)
         except ValueError as error:
             raise MalformedPayload("bad_state", f"not a processor state: {error}") from error
         if not len(ids) == len(latest) == len(hour) == len(first):
@@ -234,6 +241,8 @@ class Pipeline:
             # only now, not when the call began: what is known at a tick must not depend on how calls are cut
             self._learn(np.unique(batch.series))
         batch, scores = self._parts.judge(batch, self._tick * _SECOND)
+        if self.indices is not None:
+            self.indices.update(batch)
         self._judge.readings(batch, scores, batch.measured - self._first_of(batch))
         judged.append((batch, scores))
 
@@ -250,6 +259,8 @@ class Pipeline:
 
     def _on_tick(self, second: int) -> None:
         now = second * _SECOND
+        if self.indices is not None:
+            self.indices.advance(now)
         self._judge.silence(now, self._parts.tick(now))
         if second // _SWEEP_SECONDS > self._tick // _SWEEP_SECONDS:
             self._judge.sweep(now)
@@ -269,6 +280,8 @@ class Pipeline:
             known = self._lookup(series)
             self._judge.learn(known)
             self._parts.learn(known)
+            if self.indices is not None:
+                self.indices.learn(known)
         self._known[ids] = True
 
     # -- columns out -------------------------------------------------------------------------------------------------

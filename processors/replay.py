@@ -11,6 +11,7 @@ import numpy as np
 from core.entry import LogEntry
 from core.errors import MalformedPayload
 from processors.alerting.rules import load_rules
+from processors.indices import DistrictIndices
 from processors.lookup import SeriesLookup
 from processors.pipeline import Pipeline
 from processors.standard import StandardParts
@@ -47,7 +48,11 @@ def replay_log(
     """
     lookup = SeriesLookup(registry)
     pipeline = Pipeline(
-        parts=StandardParts(), book=load_rules(settings.rules_path), settings=settings, lookup=lookup.get
+        parts=StandardParts(),
+        book=load_rules(settings.rules_path),
+        settings=settings,
+        lookup=lookup.get,
+        indices=DistrictIndices.wanted(settings.windows),
     )
     end = log.head() if until is None else until
     readings, damaged, at = 0, 0, 0

@@ -29,6 +29,7 @@ from core.batch import ReadingBatch
 from core.errors import Unavailable
 from processors.alerting.rules import load_rules
 from processors.forwarder import Forwarder
+from processors.indices import DistrictIndices
 from processors.intake import Intake
 from processors.lane import Lane
 from processors.live import LiveGatherer, send_frames
@@ -91,7 +92,8 @@ async def run(
         notifier = Notifier(outbox, channels, settings=notify, clock=clock, rng=rng, metrics=shown)
 
         def fresh() -> Pipeline:
-            return Pipeline(parts=StandardParts(), book=book, settings=settings, lookup=lookup.get)
+            indices = DistrictIndices.wanted(settings.windows)
+            return Pipeline(parts=StandardParts(lookup.where), book=book, settings=settings, lookup=lookup.get, indices=indices)
 
         with ExitStack() as stack:
             threads = {

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from processors.windows.settings import WindowSettings
+
 __all__ = ["NotifySettings", "ProcessorSettings", "SpoolSettings"]
 
 
@@ -53,6 +55,7 @@ class ProcessorSettings(BaseModel):
     live_heartbeat_seconds: float = Field(2.0, gt=0, description="a live frame goes out at least this often")
     live_rows: int = Field(20_000, ge=1, description="most rows in a live frame; the rest waits for the next")
     live_alerts: int = Field(1_000, ge=1, description="most changed alerts and devices named in a live frame")
+    windows: WindowSettings = WindowSettings()
     alert_machines: int = Field(20_000, ge=1, description="most alerts that may be pending, open or cooling at a time")
     alert_cooldown_seconds: float = Field(
         600.0, ge=0, description="event time after clearing before the same rule and subject may open again"

@@ -15,14 +15,24 @@ class WindowSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(True, description="whether readings are summed up for the indices of districts")
-
-    lateness_seconds: float = Field(900.0, ge=0, le=86_400, description="how far behind its device's newest reading a reading may be measured and still be in its windows")  # fmt: skip # noqa: E501
-    idle_seconds: float = Field(3600.0, ge=0, le=7 * 86_400, description="silence after which a device holds up no window")  # fmt: skip # noqa: E501
+    lateness_seconds: float = Field(
+        900.0,
+        ge=0,
+        le=86_400,
+        description="how far behind its device's newest reading a reading may be measured and still be in its windows",
+    )
+    idle_seconds: float = Field(
+        3600.0, ge=0, le=7 * 86_400, description="silence after which a device holds up no window of its district"
+    )
     utc_offset_minutes: int = Field(0, ge=-14 * 60, le=14 * 60, description="the city's offset from UTC, for its days")
     left_out: tuple[str, ...] = Field(("range", "flat"), description="quality flags whose readings do not count")
     max_series: int = Field(1_000_000, ge=1, description="series summed up; others are counted and left out")
-    max_groups: int = Field(20_000, ge=0, le=1 << 30, description="pairs of district or sector and metric; others are left out")  # fmt: skip # noqa: E501
-    max_readings: int = Field(10_000_000, ge=1, description="readings of open minutes held in memory; others are left to the store")  # fmt: skip # noqa: E501
+    max_groups: int = Field(
+        20_000, ge=0, le=1 << 30, description="pairs of district or sector and metric; others are counted and left out"
+    )
+    max_readings: int = Field(
+        10_000_000, ge=1, description="readings of open minutes held in memory, 32 bytes each; others are not summed up"
+    )
 
     @field_validator("left_out")
     @classmethod

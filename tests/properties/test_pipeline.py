@@ -14,9 +14,11 @@ from core.city import Series
 from core.entry import LogEntry
 from core.quality import Flag
 from processors.alerting.rules import load_rules, parse_rules
+from processors.indices import DistrictIndices
 from processors.pipeline import Effects, LiveRows, Pipeline
 from processors.settings import ProcessorSettings
 from processors.standard import StandardParts
+from processors.windows import Windows, WindowSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +73,7 @@ def _fresh() -> Pipeline:
         book=parse_rules(_RULES, "test"),
         settings=ProcessorSettings(alert_cooldown_seconds=30),
         lookup=_lookup,
+        indices=DistrictIndices(Windows(WindowSettings(lateness_seconds=60, idle_seconds=120))),
     )
 
 

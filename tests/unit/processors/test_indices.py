@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from core.batch import ReadingBatch
 from core.city import Series
+from core.entry import LogEntry
 from core.errors import MalformedPayload
 from core.quality import Flag
 from processors.indices import DistrictIndices
 from processors.windows import Windows, WindowSettings
+
+if TYPE_CHECKING:
+    from tests.unit.processors.conftest import House
 
 SECOND = 1_000_000_000
 T0 = 1_767_225_600 * SECOND  # midnight UTC
@@ -110,3 +116,41 @@ def test_restored_it_says_the_same() -> None:
         with pytest.raises(MalformedPayload) as refused:
             DistrictIndices.from_bytes(bad)
         assert refused.value.reason == "bad_state"
+
+
+async def test_operators_see_the_index_of_each_district(empty_house: House) -> None:
+    """The processor shows the newest hour that closed to Prometheus; a restart in between loses nothing."""
+    house = empty_house
+    air = [series.id for series in house.registry.series() if series.metric == "pm25"]
+    for first, last in ((0, 50), (50, 85)):
+        at = [T0 + minute * 60 * SECOND for minute in range(first, last)]
+        blobs = [LogEntry(t, ReadingBatch.of(air, [t] * len(air), [20.0] * len(air))).to_bytes() for t in at]
+        house.log.append(blobs)
+        await house.run()
+
+    assert house.shown("city_processor_district_index", district="north", index="eaqi") == 3
+    assert house.shown("city_processor_district_index", district="south", index="eaqi") == 3
+    assert house.shown("city_processor_windows_late") == 0
+
+
+async def test_whoever_wants_no_windows_has_none(empty_house: House) -> None:
+    """A setting turns them off, and on again: a state without them is no obstacle."""
+    house = empty_house
+    pipeline = house.settings
+    for enabled in (False, True):
+        house.settings = pipeline.model_copy(update={"windows": WindowSettings(enabled=enabled)})
+        at = T0 + (60 * SECOND if enabled else 0)
+        house.log.append([LogEntry(at, ReadingBatch.of([0], [at], [20.0])).to_bytes()])
+        await house.run()
+        assert house.readings() == 1 + enabled
+
+
+def test_other_settings_begin_anew() -> None:
+    """What was summed up under another lateness bound is not mixed in."""
+    before = made()
+    play(before, 0, 64, s1=10.0)
+
+    kept = made().restored(before.to_bytes())
+    fresh = DistrictIndices(Windows(WindowSettings(lateness_seconds=61))).restored(before.to_bytes())
+
+    assert (len(kept.current), len(fresh.current)) == (1, 0)
