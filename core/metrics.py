@@ -1,11 +1,14 @@
 """This module is the table of metrics: code, unit, and the limits that physics or the instrument sets.
 
 A metric that is not in the table is stored all the same; it has no unit and no limits. Limits are what such an
-instrument can report at all, not what is healthy: health is a rule's business.
+instrument can report at all, not what is healthy: health is a rule's business. Where a thing has inertia, two more say
+how fast it can change: by `jump` at once (noise, a door, a cloud) and by `per_minute` on top of it. All four are
+settings of the processor as well. `rests` are values at which it is normal to stay: no rain, a lamp by day.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 __all__ = ["KINDS", "METRICS", "Metric", "metric"]
@@ -13,13 +16,16 @@ __all__ = ["KINDS", "METRICS", "Metric", "metric"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One measured quantity. `low` and `high` are inclusive, in `unit` (SI or the unit the field uses)."""
+    """One measured quantity. `low`, `high`, `jump` are in `unit` (SI or the field's own), the first two inclusive."""
 
     code: str
     unit: str
     low: float
     high: float
     sector: str
+    jump: float = math.inf
+    per_minute: float = 0.0
+    rests: tuple[float, ...] = ()
 
 
 METRICS: dict[str, Metric] = {
@@ -31,36 +37,36 @@ METRICS: dict[str, Metric] = {
         Metric("o3", "µg/m³", 0, 800, "air"),
         Metric("so2", "µg/m³", 0, 2000, "air"),
         Metric("co", "mg/m³", 0, 100, "air"),
-        Metric("temperature", "°C", -60, 70, "weather"),
-        Metric("humidity", "%", 0, 100, "weather"),
-        Metric("pressure", "hPa", 850, 1100, "weather"),
-        Metric("wind_speed", "m/s", 0, 90, "weather"),
+        Metric("temperature", "°C", -60, 70, "weather", 6, 2),
+        Metric("humidity", "%", 0, 100, "weather", 25, 10, (100,)),
+        Metric("pressure", "hPa", 850, 1100, "weather", 2, 1),
+        Metric("wind_speed", "m/s", 0, 90, "weather", rests=(0,)),
         Metric("wind_direction", "°", 0, 360, "weather"),
-        Metric("rain", "mm/h", 0, 400, "weather"),
-        Metric("flow", "veh/h", 0, 20_000, "traffic"),
+        Metric("rain", "mm/h", 0, 400, "weather", rests=(0,)),
+        Metric("flow", "veh/h", 0, 20_000, "traffic", rests=(0,)),
         Metric("speed", "km/h", 0, 250, "traffic"),
-        Metric("occupancy", "%", 0, 100, "traffic"),
-        Metric("occupied", "%", 0, 100, "traffic"),
+        Metric("occupancy", "%", 0, 100, "traffic", rests=(0,)),
+        Metric("occupied", "%", 0, 100, "traffic", rests=(0, 100)),
         Metric("noise", "dB", 20, 140, "noise"),
-        Metric("power", "kW", -100_000, 100_000, "energy"),
+        Metric("power", "kW", -100_000, 100_000, "energy", rests=(0,)),
         Metric("voltage", "V", 0, 500_000, "energy"),
         Metric("energy", "kWh", 0, 10_000_000, "energy"),
-        Metric("lamp", "", 0, 1, "lighting"),
-        Metric("dimming", "%", 0, 100, "lighting"),
+        Metric("lamp", "", 0, 1, "lighting", rests=(0, 1)),
+        Metric("dimming", "%", 0, 100, "lighting", rests=(0, 100)),
         Metric("water_pressure", "bar", 0, 25, "water"),
-        Metric("water_flow", "l/s", 0, 5000, "water"),
-        Metric("water_use", "l/h", 0, 1_000_000, "water"),
-        Metric("level", "%", 0, 100, "waste"),
+        Metric("water_flow", "l/s", 0, 5000, "water", rests=(0,)),
+        Metric("water_use", "l/h", 0, 1_000_000, "water", rests=(0,)),
+        Metric("level", "%", 0, 100, "waste", rests=(0, 100)),
         Metric("h2s", "µg/m³", 0, 20_000, "industry"),
         Metric("nh3", "µg/m³", 0, 50_000, "industry"),
         Metric("ch4", "ppm", 0, 50_000, "industry"),
         Metric("voc", "µg/m³", 0, 50_000, "industry"),
-        Metric("soil_moisture", "%", 0, 100, "farming"),
-        Metric("soil_temperature", "°C", -40, 80, "farming"),
-        Metric("fridge_temperature", "°C", -100, 60, "health"),
-        Metric("door", "", 0, 1, "health"),
-        Metric("bed_occupancy", "%", 0, 100, "health"),
-        Metric("battery", "%", 0, 100, "device"),
+        Metric("soil_moisture", "%", 0, 100, "farming", 8, 2),
+        Metric("soil_temperature", "°C", -40, 80, "farming", 2, 0.5),
+        Metric("fridge_temperature", "°C", -100, 60, "health", 8, 3),
+        Metric("door", "", 0, 1, "health", rests=(0, 1)),
+        Metric("bed_occupancy", "%", 0, 100, "health", rests=(0, 100)),
+        Metric("battery", "%", 0, 100, "device", rests=(100,)),
         Metric("rssi", "dBm", -150, 0, "device"),
     )
 }

@@ -6,7 +6,7 @@ from enum import IntFlag
 
 __all__ = ["RULESET_VERSION", "Flag"]
 
-RULESET_VERSION = 1
+RULESET_VERSION = 2
 """Goes up when the meaning of a flag or a limit behind it changes."""
 
 
@@ -15,14 +15,14 @@ class Flag(IntFlag):
 
     RANGE = 1 << 0  # outside what the metric can physically be
     RATE = 1 << 1  # changes faster than the metric can
-    SPIKE = 1 << 2  # one reading far from both neighbours
-    FLAT = 1 << 3  # reported unchanged for longer than this series ever was
+    SPIKE = 1 << 2  # a step unlike any before, away from the last two readings; a shift gets one as well
+    FLAT = 1 << 3  # reported unchanged, and neither chance, habit nor a known rest explains it
     LATE = 1 << 4  # measured long before it was received
     FUTURE = 1 << 5  # measured after it was received, within tolerance
     SKEW = 1 << 6  # the device's clock is off
     DUPLICATE = 1 << 7  # same series, time and value seen before
     CONFLICT = 1 << 8  # same series and time with another value: the last one wins
-    UNIT = 1 << 9  # the unit was converted or is in doubt
+    UNIT = 1 << 9  # its level changed by the factor between two units: the unit is in doubt
     NEIGHBOUR = 1 << 10  # disagrees with comparable sensors near by
     STALE = 1 << 11  # the source declared it old
     SUSPECT = 1 << 12  # a detector found it anomalous

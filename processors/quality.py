@@ -1,13 +1,10 @@
-"""This module flags doubtful readings: outside physical limits, reported unchanged too long, or found anomalous.
+"""This module flags doubtful readings: beyond limits, too fast, a spike, stuck, in another unit, said twice, anomalous.
 
-It only adds flags; values are never altered. LATE, FUTURE and the like were set by the gateway and stay.
-
-*Flat* means reported unchanged for longer than this series ever was and then moved again. A series has two records of
-finished runs: one for its *rest value* (the one it has held longest before: zero traffic at night, an empty bin), one
-for all others. A run is flat only beyond the record that it belongs to, so a night's known zeros are healthy, and a
-sensor that never moved at all is not called stuck: nothing is known of it yet.
-
-It fails on a dry summer: a rain gauge is flat once its dry spell exceeds 1.5 times the longest one before.
+It only adds flags; values are never altered. LATE and FUTURE were set by the gateway and stay; SKEW is the business of
+`processors.skew`. RANGE and RATE are physics (`processors.limits`); DUPLICATE and CONFLICT compare with the reading
+before; the others compare with what the series has shown, in `processors.runs` (FLAT) and `processors.steps` (SPIKE,
+UNIT). A reading that is not newer than the newest of its series gets RANGE, SUSPECT and, of the same time, DUPLICATE or
+CONFLICT only, and teaches nothing.
 """
 
 from __future__ import annotations
@@ -19,28 +16,27 @@ from pydantic import ValidationError
 
 from core.errors import MalformedPayload
 from core.quality import Flag
-from processors.detectors.settings import QualitySettings
+from processors import runs, steps
+from processors.detectors.contract import Reason
 from processors.detectors.slots import Slots, pack_rows, rounds, unpack_rows
 from processors.detectors.state import decode, encode
+from processors.quality_settings import QualitySettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.batch import ReadingBatch
     from processors.detectors.contract import Scores
+    from processors.limits import LimitTable
 
 __all__ = ["QualityCheck", "outside"]
 
-_VERSION = 1
-_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("seen", "<i4"),  # readings in order
-    ("last_ns", "<i8"),
-    ("last_value", "<f8"),
-    ("run", "<i4"),  # readings of the current run
-    ("rest_value", "<f8"),  # NaN: none known
-    ("rest_record", "<i4"),  # longest finished run of it
-    ("record", "<i4"),  # longest finished run of any other value
-)
+_VERSION = 2
+_SHARED = ("last_value", "seen")
+_FLOATS = (*_SHARED, *runs.COLUMNS, *steps.COLUMNS)
+_INTS = ("last_ns", "run_ns")
+_LAYOUT = (*((name, "<f8") for name in _FLOATS), *((name, "<i8") for name in _INTS))
+_FLAT, _SPIKE = np.uint16(Flag.FLAT), np.uint16(Flag.SPIKE)
 
 
 def outside(value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -50,45 +46,85 @@ def outside(value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[
 
 
 class QualityCheck:
-    """The run memory of all series.
+    """What the last readings of all series were, and their habits: 160 B a series.
 
     Attributes:
         settings: what it was made with; travels in `to_bytes`.
-        refused: readings of series beyond `max_series`, which are never FLAT.
+        refused: readings of series beyond `max_series`, which only get RANGE and SUSPECT.
     """
 
     def __init__(self, settings: QualitySettings | None = None) -> None:
         self.settings = settings or QualitySettings()
         self.refused = 0
+        self._improbable = runs.lengths(self.settings.flat_decades)
         self._slots = Slots(self.settings.max_series)
         self._mark = np.empty(0, np.int32)
-        self._columns: dict[str, NDArray[Any]] = {name: np.empty(0, dtype) for name, dtype in _COLUMNS}
+        # a row per series, so that a reading touches few cache lines
+        self._floats = np.empty((0, len(_FLOATS)))
+        self._ints = np.empty((0, len(_INTS)), np.int64)
 
-    def judge(
-        self, batch: ReadingBatch, *, low: NDArray[np.float64], high: NDArray[np.float64], scores: Scores
-    ) -> NDArray[np.uint16]:
-        """Return the masks of *batch* with RANGE, FLAT and SUSPECT added, uint16[N]; learns the runs.
+    def judge(self, batch: ReadingBatch, known: LimitTable, scores: Scores) -> NDArray[np.uint16]:
+        """Return the masks of *batch* with what is found added, uint16[N]; learns the readings.
 
-        *low* and *high* are the limits of each reading's metric, float64[N]; *scores* are the detector's of the batch.
+        *known* has learned all series of the batch; *scores* are the detector's of it. What is odd
+        for the detector only because it repeats is SUSPECT only if it is FLAT: this check knows rests, that one does
+        not.
         """
         mask = batch.quality.copy()
-        mask[outside(batch.value, low, high)] |= np.uint16(Flag.RANGE)
-        mask[scores.severity >= self.settings.suspect_severity] |= np.uint16(Flag.SUSPECT)
-        mask[self._flat(batch)] |= np.uint16(Flag.FLAT)
-        return mask
-
-    def _flat(self, batch: ReadingBatch) -> NDArray[np.bool_]:
-        flat = np.zeros(len(batch), bool)
+        kind = known.rows(batch.series)
+        mask[outside(batch.value, known.low[kind], known.high[kind])] |= np.uint16(Flag.RANGE)
         rows = np.flatnonzero(np.isfinite(batch.value))
         slot = self._slots.claim(batch.series[rows])
-        known = slot >= 0
-        self.refused += int(np.count_nonzero(~known))
-        rows, slot = rows[known], slot[known]
+        found = slot >= 0
+        self.refused += int(np.count_nonzero(~found))
+        rows, slot = rows[found], slot[found]
         self._reserve()
         for turn in rounds(slot, self._mark):
             at = rows[turn]
-            flat[at] = self._step(slot[turn], batch.measured[at], batch.value[at])
-        return flat
+            mask[at] |= self._step(slot[turn], batch.measured[at], batch.value[at], kind[at], known)
+        suspect = scores.severity >= self.settings.suspect_severity
+        suspect &= (scores.reason != Reason.FLAT) | ((mask & _FLAT) != 0)
+        mask[suspect] |= np.uint16(Flag.SUSPECT)
+        return mask
+
+    def _step(
+        self,
+        slot: NDArray[np.int32],
+        measured: NDArray[np.int64],
+        value: NDArray[np.float64],
+        kind: NDArray[np.int16],
+        known: LimitTable,
+    ) -> NDArray[np.uint16]:
+        """Judge and learn one reading of each series in *slot*; return the flags to be added."""
+        flags = np.zeros(len(slot), np.uint16)
+        columns, times = self._floats[slot].T.copy(), self._ints[slot].T.copy()
+        state = dict(zip(_FLOATS, columns, strict=True))
+        new = state["seen"] == 0
+        elapsed = measured - times[0]
+        newer = (elapsed > 0) | new
+        if not newer.all():
+            again = ~newer & (elapsed == 0)
+            same = value == state["last_value"]
+            flags[again & same] |= np.uint16(Flag.DUPLICATE)
+            flags[again & ~same] |= np.uint16(Flag.CONFLICT)
+            keep = np.flatnonzero(newer)
+            flags[keep] = self._step(slot[keep], measured[keep], value[keep], kind[keep], known)
+            return flags
+        state["last_value"][new] = value[new]
+        times[1][new] = measured[new]
+        change = np.abs(value - state["last_value"])
+        minutes = elapsed * (1 / 60e9)
+        flags[(change > known.jump[kind] + known.per_minute[kind] * minutes) & ~new] |= np.uint16(Flag.RATE)
+        plan = self.settings
+        flags[runs.step(state, times[1], measured, value, known.rests[kind], self._improbable, plan)] |= _FLAT
+        spike, unit = steps.step(state, value, known.units[kind], plan)
+        flags[spike] |= _SPIKE
+        flags[unit] |= np.uint16(Flag.UNIT)
+        state["last_value"][:] = value
+        state["seen"] += 1
+        times[0] = measured
+        self._floats[slot], self._ints[slot] = columns.T, times.T
+        return flags
 
     def _reserve(self) -> None:
         size = len(self._mark)
@@ -96,49 +132,17 @@ class QualityCheck:
             return
         size = max(self._slots.count, 2 * size, 256)
         self._mark = np.empty(size, np.int32)
-        for name, dtype in _COLUMNS:
-            old = self._columns[name]
-            self._columns[name] = np.full(size, np.nan if name == "rest_value" else 0, dtype)
-            self._columns[name][: len(old)] = old
-
-    def _step(
-        self, slot: NDArray[np.int32], measured: NDArray[np.int64], value: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Take one reading of each series in *slot*; tell which are in a run that is too long."""
-        c = self._columns
-        ordered = (c["seen"][slot] == 0) | (measured > c["last_ns"][slot])
-        flat = np.zeros(len(slot), bool)
-        slot, measured, value = slot[ordered], measured[ordered], value[ordered]
-        seen, run, last = c["seen"][slot], c["run"][slot], c["last_value"][slot]
-        rest, rest_record, record = c["rest_value"][slot], c["rest_record"][slot], c["record"][slot]
-        same = (value == last) & (seen > 0)
-
-        finished = np.where(same, 0, run)
-        at_rest = last == rest
-        better = finished > rest_record  # the longest held value becomes the rest value
-        record = np.where(~at_rest & better, rest_record, np.where(at_rest, record, np.maximum(record, finished)))
-        rest_record = np.where(better, finished, rest_record)
-        rest = np.where(better, last, rest)
-
-        run = np.where(same, run + 1, 1)
-        longest = np.where(value == rest, rest_record, record)
-        settings = self.settings
-        flat[ordered] = (
-            (seen >= settings.warm_readings)
-            & (run >= settings.flat_readings)
-            & (run > settings.flat_factor * longest + 3)
-            & (rest_record > 0)  # it has moved before
-        )
-        c["seen"][slot] = np.minimum(seen, np.iinfo(np.int32).max - 1) + 1
-        c["run"][slot] = np.minimum(run, np.iinfo(np.int32).max - 1)
-        c["last_ns"][slot], c["last_value"][slot] = measured, value
-        c["rest_value"][slot], c["rest_record"][slot], c["record"][slot] = rest, rest_record, record
-        return flat
+        for name in ("_floats", "_ints"):
+            old = getattr(self, name)
+            grown = np.zeros((size, old.shape[1]), old.dtype)
+            grown[: len(old)] = old
+            setattr(self, name, grown)
 
     def to_bytes(self) -> bytes:
         """Return settings, counter and state; equal histories and settings give equal bytes."""
         head = {"version": _VERSION, "settings": self.settings.model_dump(), "refused": self.refused}
-        return encode(head | pack_rows(self._slots, self._columns, _COLUMNS))
+        columns = dict(zip((*_FLOATS, *_INTS), (*self._floats.T, *self._ints.T), strict=True))
+        return encode(head | pack_rows(self._slots, columns, _LAYOUT))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -153,9 +157,14 @@ class QualityCheck:
                 raise MalformedPayload("bad_state", f"quality version {columns['version']!r}: {_VERSION} expected")
             check = cls(QualitySettings.model_validate(columns["settings"]))
             check.refused = columns["refused"]
-            check._slots, arrays = unpack_rows(columns, _COLUMNS, check.settings.max_series, "quality check")
-            check._columns.update(arrays)
-            check._mark = np.empty(check._slots.count, np.int32)
+            check._slots, arrays = unpack_rows(columns, _LAYOUT, check.settings.max_series, "quality check")
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise MalformedPayload("bad_state", f"not a quality check: {error!r}") from error
+        check._floats = _stack([arrays[name] for name in _FLOATS])
+        check._ints = _stack([arrays[name] for name in _INTS])
+        check._mark = np.empty(check._slots.count, np.int32)
         return check
+
+
+def _stack(columns: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.ascontiguousarray(np.stack(columns, axis=1))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from core.errors import MalformedPayload
-from core.metrics import metric
 from processors.detectors.novelty import NoveltyBank
+from processors.limits import LimitTable
 from processors.liveness import Liveness
 from processors.quality import QualityCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from core.batch import ReadingBatch
     from core.city import Series
     from processors.detectors.contract import Scores
     from processors.liveness import Back, Gap
+    from processors.quality_settings import MetricLimits
 
 __all__ = ["StandardParts"]
 
@@ -26,34 +25,27 @@ __all__ = ["StandardParts"]
 class StandardParts:
     """The parts that judge single readings; see `processors.parts.Parts`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, limits: Mapping[str, MetricLimits] | None = None) -> None:
+        """Make parts that know nothing yet; *limits* of metrics go before the table of metrics."""
         self._novelty = NoveltyBank()
         self._quality = QualityCheck()
         self._liveness = Liveness()
         self._devices: dict[int, str] = {}
         self._is_assigned = True
-        self._low = np.empty(0)
-        self._high = np.empty(0)
+        self._limits = LimitTable(limits)
 
     def learn(self, series: Series) -> None:
         """Take note of the limits of a series."""
-        missing = series.id + 1 - len(self._low)
-        if missing > 0:
-            missing = max(missing, len(self._low))  # doubling keeps growth linear
-            self._low = np.concatenate([self._low, np.full(missing, -np.inf)])
-            self._high = np.concatenate([self._high, np.full(missing, np.inf)])
         self._devices[series.id] = series.device
         self._is_assigned = False
-        limits = metric(series.metric)
-        self._low[series.id], self._high[series.id] = limits.low, limits.high
+        self._limits.learn(series)
 
     def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
         """Score, flag and learn *batch*, logged in the second that begins at *heard* (ns)."""
         self._assign()
         self._liveness.hear(batch, heard)
         scores = self._novelty.update(batch.series, batch.measured, batch.value)
-        low, high = self._low[batch.series], self._high[batch.series]
-        return batch.with_quality(self._quality.judge(batch, low=low, high=high, scores=scores)), scores
+        return batch.with_quality(self._quality.judge(batch, self._limits, scores)), scores
 
     def tick(self, now: int) -> Sequence[Gap | Back]:
         """Return who fell silent and who was heard again."""

@@ -5,7 +5,7 @@ check or the detector speaks, or when a machine of its series waits for news. Ho
 
 - a value that the metric cannot have is a `range` finding and evidence for nothing else;
 - a limit waits while a limit on the same side with the same or a higher priority is open on that series;
-- novelty of reason FLAT and the flat check are one finding, where the rules know `flat` for the series;
+- novelty of reason FLAT is a finding only where the flat check agrees, which knows rests: then it is that one;
 - novelty waits while any other alert is open on its series, or novelty on another series of its device;
 - silence is one alert per device, whichever of its series are silent.
 """
@@ -204,9 +204,7 @@ class Judge:
         is_flat = rules.flat is not None and row.reason == Reason.FLAT
         if rules.flat is not None:
             flagged = bool(row.quality & Flag.FLAT)
-            breach = flagged or (is_flat and self._speaks(rules, rules.flat, row))
-            holds = flagged or (is_flat and row.raw >= 1)
-            self._observe(rules, rules.flat, row, code="flat", breach=breach, holds=holds)
+            self._observe(rules, rules.flat, row, code="flat", breach=flagged, holds=flagged)
         if rules.novelty is not None:
             breach = not is_flat and self._speaks(rules, rules.novelty, row)
             self._observe(

@@ -1,0 +1,116 @@
+"""This module tells a stuck sensor from one that rests: a run of equal readings, and what may explain it.
+
+A run is explained, and not FLAT, by any of these:
+
+- *A rest that is known beforehand* (`core.metrics`, settings): no rain, a lamp by day, a car park full or empty.
+- *Habit.* The longest run of this series at other values before, by number of readings: up to `flat_factor` times that.
+  A value to which the series came back for a second long run is a *rest value* with a record of its own, and that
+  may be exceeded `flat_rest_factor` times: nights grow longer, dry spells too.
+- *Chance.* How often neighbours in time repeat (coarse resolution, slow quantities) makes a run of that length no
+  less probable than `flat_decades` powers of ten.
+
+A run that was FLAT teaches little: the record grows by `flat_lesson` at most, so one fault does not hide the next; a
+new habit is accepted after it has come up some times. The record shrinks by half in `half_life_readings`.
+
+It fails on a sensor that dies at one of its rests (a rain gauge at 0): that needs neighbours. And on one that has never
+been seen to move: nothing is known of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from processors.quality_settings import QualitySettings
+
+__all__ = ["COLUMNS", "lengths", "step"]
+
+COLUMNS = (
+    "run",  # readings of the current run
+    "was_flat",  # 1: the current run has been FLAT
+    "record",  # longest finished run of other values than the next one
+    "repeats",  # share of readings that repeat the one before
+    "rest_value",  # the value that it came back to, or may
+    "rest_record",  # longest finished run of it
+    "rest_taught",  # the same, but a FLAT run counts as little as in `record`, while it is no rest yet
+    "rest_visits",  # long runs of it; from the second on it is a rest
+)
+
+_RATE = 0.002  # of the share of repeats: 500 readings, as the detector's slow level
+_TWICE = 2
+_BINS = 4096  # of the share of repeats
+_RAREST = 1e-3  # no history is long enough to believe in less
+
+
+def lengths(decades: float) -> NDArray[np.float64]:
+    """Return how many repeats in a row are less probable than 10^-*decades*, by share of repeats, float64[4096].
+
+    A table, because no two processors agree on the last bit of a logarithm.
+    """
+    share = [max((k + 1) / _BINS, _RAREST) for k in range(_BINS - 1)]
+    return np.array([*(decades * math.log(10) / -math.log(each) for each in share), math.inf])
+
+
+def step(
+    state: Mapping[str, NDArray[np.float64]],
+    began: NDArray[np.int64],
+    measured: NDArray[np.int64],
+    value: NDArray[np.float64],
+    rests: NDArray[np.float64],
+    improbable: NDArray[np.float64],
+    plan: QualitySettings,
+) -> NDArray[np.bool_]:
+    """Tell which of N series, one reading each, are in a run that nothing explains, bool[N]; learn the reading.
+
+    Args:
+        state: columns of `COLUMNS` and `last_value`, `seen`, float64[N], changed in place.
+        began: when the current run began, int64[N] ns, changed in place.
+        measured: int64[N] ns, after the newest of each series.
+        value: float64[N], finite.
+        rests: values of which rests are known beforehand, float64[N, 2].
+        improbable: `lengths` of the decades in the settings.
+        plan: settings.
+    """
+    seen, last, run, rest_value = state["seen"], state["last_value"], state["run"], state["rest_value"]
+    record, rest_record, visits = state["record"], state["rest_record"], state["rest_visits"]
+    taught = state["rest_taught"]
+    same = (value == last) & (seen > 0)
+
+    # a run is finished: whose record is it?
+    finished = np.where(same, 0.0, run)
+    known = (last == rests[:, 0]) | (last == rests[:, 1])
+    longest = np.maximum(record, np.where(visits < _TWICE, taught, 0.0))
+    lesson = np.where(state["was_flat"] > 0, np.minimum(finished, plan.flat_lesson * longest + 1), finished)
+    is_long = (finished >= plan.flat_readings) & ~known
+    back = is_long & (last == rest_value) & (visits > 0)
+    fresh = is_long & ~back & ((visits < _TWICE) | (finished > plan.flat_factor * rest_record))
+    # a candidate that gives way was a habit like others
+    np.maximum(
+        record, np.where(fresh, np.where(visits < _TWICE, taught, 0.0), np.where(back | known, 0.0, lesson)), out=record
+    )
+    record -= record * (1 - 0.5 ** (1 / plan.half_life_readings))
+    taught[:] = np.where(fresh, lesson, np.where(back, np.maximum(taught, lesson), taught))
+    rest_record[:] = np.where(fresh, finished, np.where(back, np.maximum(rest_record, finished), rest_record))
+    rest_value[:] = np.where(fresh, last, rest_value)
+    visits[:] = np.where(fresh, 1.0, visits + back)
+    repeats = state["repeats"]
+    repeats += np.maximum(_RATE, 1 / (seen + 1)) * (same - repeats)
+
+    run[:] = np.where(same, run + 1, 1.0)
+    began[:] = np.where(same, began, measured)
+    is_rest = (value == rest_value) & (visits >= _TWICE)
+    longest = np.maximum(record, np.where(visits < _TWICE, taught, 0.0))
+    most = np.where(is_rest, plan.flat_rest_factor * rest_record, plan.flat_factor * longest) + 3
+    flat: NDArray[np.bool_] = (seen >= plan.warm_readings) & (run >= plan.flat_readings) & (run > most)
+    flat &= run >= improbable[np.minimum((repeats * _BINS).astype(np.intp), _BINS - 1)]
+    flat &= measured - began >= plan.flat_seconds * 1e9
+    flat &= (value != rests[:, 0]) & (value != rests[:, 1])
+    state["was_flat"][:] = flat | (same & (state["was_flat"] > 0))
+    return flat

@@ -1,0 +1,117 @@
+"""This module looks at the step from one reading to the next: a spike, or a change of unit.
+
+*SPIKE*: a step larger than any before (`spike_factor` times the record, which shrinks), many times the usual one, and
+away from the last reading *and* the one before it. So the way back from a spike is none. What comes after is not known
+yet when a reading is judged: a level shift begins with one SPIKE, and only its next reading shows that it is none.
+
+*UNIT*: from one reading to the next the value leaves its level for what another unit would show of that level, and
+stays: then the level goes on being followed in the old unit, until it comes back. A new level that is no conversion is
+learned within some dozen readings. It fails for quantities around zero, where all units are alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from processors.quality_settings import QualitySettings
+
+__all__ = ["COLUMNS", "step"]
+
+COLUMNS = (
+    "before",  # the reading before the last one
+    "away",  # how far the last one was from the two before it
+    "usual",  # mean step
+    "largest",  # largest of these, shrinking
+    "level",  # in the unit that it had first
+    "scatter",  # mean distance from it
+    "unit",  # 0 = as it was; k = the k-th other unit of the metric
+    "fits",  # readings in a row that fit that unit
+)
+
+_RATE = 0.02  # of the usual step and the scatter; a guess that held on three simulated cities
+_LEVEL_RATE = 0.1
+_LESSON = 1.1  # most that a spike may lengthen the record
+_NEAR = 4.0  # scatters: as far as a reading lies from its level every day
+_SHARE = 0.05  # of the level: what is nearer is the level all the same
+_CLOSE = 5.0  # units whose factor is less than this are close: chance may mimic them, so more readings are asked for
+_MOST_FITS = 1e6
+
+
+def step(
+    state: Mapping[str, NDArray[np.float64]],
+    value: NDArray[np.float64],
+    units: NDArray[np.float64],
+    plan: QualitySettings,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which of N series, one reading each, show a spike and which another unit, bool[N] each; learn the reading.
+
+    Args:
+        state: columns of `COLUMNS` and `last_value`, `seen`, float64[N], changed in place.
+        value: float64[N], finite.
+        units: factor and offset of other units, float64[N, M, 2], NaN = none.
+        plan: settings.
+    """
+    seen, last = state["seen"], state["last_value"]
+    new = seen == 0
+    state["before"][new] = value[new]
+    state["level"][new] = value[new]
+    usual, largest = state["usual"], state["largest"]
+    size = np.abs(value - last)
+    away = np.minimum(size, np.abs(value - state["before"]))
+    spike = (away > plan.spike_steps * usual) & (away > plan.spike_factor * largest)
+    spike &= (seen >= plan.warm_readings) & (usual > 0)
+    gain = np.maximum(_RATE, 1 / (seen + 1))
+    usual += gain * (np.where(usual > 0, np.minimum(size, plan.spike_steps * usual), size) - usual)
+    largest -= largest * (1 - 0.5 ** (1 / plan.half_life_readings))
+    stayed = size < state["away"] / 2  # the step before was no spike: a counter begins anew, a bin is emptied
+    np.maximum(largest, np.where(stayed, state["away"], 0.0), out=largest)
+    np.maximum(largest, np.where(spike, np.minimum(away, _LESSON * largest), away), out=largest)
+    state["before"][:], state["away"][:] = last, away
+    return spike, _unit(state, value, units, gain, plan)
+
+
+def _unit(
+    state: Mapping[str, NDArray[np.float64]],
+    value: NDArray[np.float64],
+    units: NDArray[np.float64],
+    gain: NDArray[np.float64],
+    plan: QualitySettings,
+) -> NDArray[np.bool_]:
+    level, scatter, unit, fits = state["level"], state["scatter"], state["unit"], state["fits"]
+    near = np.maximum(_NEAR * scatter, _SHARE * np.abs(level))
+    plain = value.copy()  # in the unit that the series had first
+    far = np.abs(value - level) > 2 * near
+    far &= state["seen"] >= plan.warm_readings
+    found = np.zeros(len(value), bool)
+    rows = np.flatnonzero(far)
+    if len(rows):
+        back = (value[rows, None] - units[rows, :, 1]) / units[rows, :, 0]
+        off = np.abs(back - level[rows, None])
+        off[np.isnan(off)] = np.inf
+        pick = off.argmin(axis=1)
+        fit = off[np.arange(len(rows)), pick] <= near[rows]
+        fit &= (units[rows, pick, 1] != 0) | (np.abs(level[rows]) > near[rows])  # around zero all units are alike
+        # a change of unit is a step from the level, and the unit stays the same
+        fit &= (unit[rows] == pick + 1) | (np.abs(state["last_value"][rows] - level[rows]) <= near[rows])
+        factor = units[rows, pick, 0]
+        close = (factor < _CLOSE) & (factor > 1 / _CLOSE)
+        fits[rows] = np.where(fit, np.minimum(np.where(unit[rows] == pick + 1, fits[rows], 0) + 1, _MOST_FITS), 0)
+        unit[rows] = np.where(fit, pick + 1, 0)
+        plain[rows] = np.where(fit, back[np.arange(len(rows)), pick], value[rows])
+        found[rows] = fit & (fits[rows] >= plan.unit_readings * np.where(close, 4, 1))
+    here = np.flatnonzero(~far)
+    unit[here] = 0
+    fits[here] = 0
+    distance = plain - level
+    limit = np.where(scatter > 0, 3 * near, np.inf)
+    distance = np.clip(distance, -limit, limit)
+    scatter += gain * (np.abs(distance) - scatter)
+    level += np.maximum(_LEVEL_RATE, gain) * distance
+    return found
