@@ -53,11 +53,11 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     pace = g[s.STEP]
     reset = new
     if older.any():
+        seconds = np.where(older, pace, seconds)  # nothing to go by
         back = np.where(older, np.minimum(back + 1, s.LONG), 0).astype(np.int16)
         set_back = older & (back >= tuning.older_readings)
         older &= ~set_back
         back[set_back] = 0
-        seconds = np.where(set_back, pace, seconds)
         reset = new | set_back
     else:
         back = np.zeros_like(back)

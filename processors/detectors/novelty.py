@@ -2,7 +2,7 @@
 
 One `update` scores and learns a batch of readings of any series in any order. Readings of one series inside a batch
 are taken in *rounds* of different series, so each is scored with all before it and none after it; when few series
-are left, their readings are taken one by one.
+are left with many readings, they are taken series by series.
 
 * On the Numenta Anomaly Benchmark it is second on the published board, in part because it was tuned there; see
   evidence/anomaly.md, section 4, for what to expect on other data (mid 60s).
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["NoveltyBank"]
 
 _CHUNK = 8192  # rows per step: fits the cache (evidence 5)
-_FEW = 12  # series in a round below which one by one is cheaper (bench/detect.py, burst)
+_ROUND_US, _SERIES_US, _READING_US = 430, 370, 5  # a round, and series by series: measured, within a factor of two
+
+
+def _is_burst(series: int, readings: int) -> bool:
+    """Return whether so many *readings* of so few *series* are cheaper taken series by series than in rounds."""
+    return series * (_SERIES_US * series + _READING_US * readings) < _ROUND_US * readings
 
 
 class NoveltyBank:
@@ -133,11 +138,11 @@ class NoveltyBank:
         out: Scores,
         rows: NDArray[np.intp],
     ) -> None:
-        """Take the readings at *rows*, all of one plan: in rounds while these have many series, then one by one."""
+        """Take the readings at *rows*, all of one plan: in rounds, or series by series where that is cheaper."""
         while len(rows):
             first = first_of_each(slot, self._mark)
             now, who = rows[first], slot[first]
-            if len(now) < _FEW:
+            if _is_burst(len(now), len(rows)):
                 self._walk(plan, slot, measured, value, out, rows)
                 return
             for begin in range(0, len(now), _CHUNK):

@@ -81,9 +81,9 @@ def test_any_cut_and_any_restart_gives_the_same_bits(seed: int, cuts: list[int],
 
 def test_the_short_path_and_the_rounds_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     data = stream(3)
-    monkeypatch.setattr("processors.detectors.novelty._FEW", 0)
+    monkeypatch.setattr("processors.detectors.novelty._is_burst", lambda *_: False)
     rounds = run(data, [])
-    monkeypatch.setattr("processors.detectors.novelty._FEW", 10**9)
+    monkeypatch.setattr("processors.detectors.novelty._is_burst", lambda *_: True)
 
     assert run(data, []) == rounds
 
