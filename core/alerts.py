@@ -30,6 +30,8 @@ __all__ = [
     "Alert",
     "AlertEvent",
     "AlertState",
+    "Card",
+    "Classification",
     "EventKind",
     "Evidence",
     "Priority",
@@ -60,6 +62,16 @@ class EventKind(StrEnum):
     CLEARED = "cleared"
     RESOLVED = "resolved"
     COMMENTED = "commented"
+    UPDATED = "updated"
+
+
+class Classification(StrEnum):
+    """What is behind an alert, as far as sensors near by, metrics of the same device and silences tell."""
+
+    EVENT = "event"
+    SENSOR_FAULT = "sensor fault"
+    GATEWAY_FAULT = "gateway fault"
+    UNCLEAR = "unclear"
 
 
 class Priority(StrEnum):
@@ -91,12 +103,45 @@ TRANSITIONS: dict[tuple[AlertState | None, EventKind], AlertState] = {
     (_S.RESOLVED, _E.WORSENED): _S.RESOLVED,
     (_S.RESOLVED, _E.CLEARED): _S.RESOLVED,
     **{(state, _E.COMMENTED): state for state in AlertState},
+    # what is behind an alert may be understood only when its neighbours have spoken
+    **{(state, _E.UPDATED): state for state in AlertState},
 }
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was looked at to tell what is behind an alert; deviations are in a series' own usual deviations.
+
+    Attributes:
+        deviation: of the series itself from what it usually does at this hour.
+        peers: nearest sensors of the same metric that spoke lately, and the median of their deviations.
+        agreeing: of them those that deviate strongly, and to the same side.
+        near: nearest other devices of any kind, and how many of them show something strange.
+        siblings: other metrics of the same device, and how many of them are strange.
+        silent: devices that fell silent together; `of` so many in their districts.
+        battery: last reported, percent; `rssi` dBm.
+        past: alerts of the same rule about the same subject before this one.
+    """
+
+    deviation: float | None = None
+    peers: int = 0
+    peers_deviation: float | None = None
+    agreeing: int = 0
+    near: int = 0
+    near_strange: int = 0
+    siblings: int = 0
+    siblings_strange: int = 0
+    silent: int = 0
+    of: int = 0
+    battery: float | None = None
+    rssi: float | None = None
+    past: int = 0
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an alert was raised: facts, no prose. Texts are made from `code` and these facts, in any language.
 
+    `classification` says what is behind it and `card` why. `incident` is the id of the alert that opened first of one
+    cause (its own if it was the first), empty where there is none; `joined` counts those that came to it later.
     `code` is a message code such as `novelty.season`, `threshold.above`, `gap` or `flat`. `value`, `expected`, `low`
     and `high` are in `unit`; `low` and `high` are the expected band. `measured` is int64 ns. `severity` is the
     detector's unitless score (1 = unusual), 0 for plain rules. `retrospective` alerts are recorded and page nobody.
@@ -119,6 +164,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     duration_seconds: float = 0.0
     severity: float = 0.0
     retrospective: bool = False
+    classification: Classification | None = None
+    card: Card | None = None
+    incident: str = ""
+    joined: int = 0
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +226,10 @@ def apply(alert: Alert | None, event: AlertEvent) -> Alert:
     match event.kind:
         case EventKind.WORSENED if event.evidence is not None:
             changed = replace(changed, worst=event.evidence)
+        case EventKind.UPDATED if event.evidence is not None:
+            changed = replace(
+                changed, raised=_judged(alert.raised, event.evidence), worst=_judged(alert.worst, event.evidence)
+            )
         case EventKind.ACKNOWLEDGED:
             changed = replace(changed, owner=event.actor)
         case EventKind.CLEARED:
@@ -186,6 +239,13 @@ def apply(alert: Alert | None, event: AlertEvent) -> Alert:
     if event.comment:
         changed = replace(changed, comments=(*changed.comments, (event.recorded, event.actor, event.comment)))
     return replace(changed, changed_at=max(alert.changed_at, event.at))
+
+
+def _judged(facts: Evidence, by: Evidence) -> Evidence:
+    """Return *facts* with what *by* says is behind them."""
+    return msgspec.structs.replace(
+        facts, classification=by.classification, card=by.card, incident=by.incident, joined=by.joined
+    )
 
 
 def fold(events: Iterable[AlertEvent]) -> Alert:

@@ -43,8 +43,13 @@ def notices_for(alert: Alert, event: AlertEvent, channels: Iterable[str]) -> lis
             created=event.recorded,
         )
         for channel in channels
-        if channel == "mqtt" or event.kind in _PAGES
+        if channel == "mqtt" or (event.kind in _PAGES and not _is_told(alert))
     ]
+
+
+def _is_told(alert: Alert) -> bool:
+    """Tell whether a person has heard of the cause already: through the alert that founded its incident."""
+    return bool(alert.raised.incident) and alert.raised.incident != alert.id
 
 
 def alert_json(alert: Alert) -> dict[str, Any]:
@@ -65,6 +70,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 def _facts(evidence: Evidence) -> dict[str, Any]:
     facts: dict[str, Any] = {name: getattr(evidence, name) for name in evidence.__struct_fields__}
+    facts["card"] = msgspec.to_builtins(evidence.card)
     facts["measured"] = _iso(evidence.measured)
     facts["text"] = describe(evidence)
     return facts

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.alerts import Classification
+
 if TYPE_CHECKING:
     from core.alerts import Evidence
 
@@ -20,11 +22,18 @@ _WHY = {
     "novelty.noise": "it scatters unlike before",
     "novelty.flat": "it repeats one value for longer than ever before",
     "novelty.jump": "a sudden step",
+    "novelty.peer": "it has drifted away from the sensors near by",
     "threshold.above": "above the limit",
     "threshold.below": "below the limit",
     "range": "outside what the metric can be",
     "flat": "reported unchanged for longer than this series ever was",
     "gap": "no reading for several reporting intervals",
+}
+
+_BEHIND = {
+    Classification.EVENT: "the city rather than the sensor",
+    Classification.SENSOR_FAULT: "probably the sensor",
+    Classification.GATEWAY_FAULT: "probably the gateway or its power",
 }
 
 _MOST_SEVERITY = 99.0
@@ -43,7 +52,10 @@ def describe(evidence: Evidence) -> str:
     subject = f"{e.metric} at {e.device}" if e.metric else e.device
     why = _WHY.get(e.code, e.code)
     if e.code == "gap":
-        return f"{subject} is silent for {e.duration_seconds:.0f} s: {why}"
+        text = f"{subject} is silent for {e.duration_seconds:.0f} s: {why}"
+        if e.card is not None and e.card.silent > 1:
+            text += f", and so are {e.card.silent - 1} other devices of {e.card.of} in its district"
+        return text + _behind(e)
     parts = [subject]
     if e.value is not None:
         parts.append(f"is {e.value:.6g}{unit}")
@@ -58,4 +70,16 @@ def describe(evidence: Evidence) -> str:
     if e.severity:
         # far outside, the digits say nothing any more
         text += "; severity over 99" if e.severity > _MOST_SEVERITY else f"; severity {e.severity:.1f}"
-    return text
+    return text + _behind(e)
+
+
+def _behind(e: Evidence) -> str:
+    behind = _BEHIND.get(e.classification) if e.classification else None
+    if behind is None:
+        return ""
+    seen = []
+    if e.card is not None and e.card.peers:
+        seen.append(f"{e.card.agreeing} of {e.card.peers} sensors near by deviate likewise")
+    if e.card is not None and e.card.siblings:
+        seen.append(f"{e.card.siblings_strange} of {e.card.siblings} other metrics of the device are strange")
+    return f"; {behind}" + (f": {', '.join(seen)}" if seen else "")

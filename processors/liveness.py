@@ -148,12 +148,7 @@ class Liveness:
             return []
         c, order = self._columns, self._order
         heard, flagged = c["heard_ns"][order], c["silent"][order] != 0
-        learned = c["seen"][order] >= self.settings.learn_intervals
-        expected = np.where(
-            c["given_ns"][order] > 0, c["given_ns"][order], np.where(learned, c["interval_ns"][order], 0)
-        )
-        patience = np.maximum(expected * self.settings.missed_intervals, self.settings.floor_seconds * 1e9)
-        limit = np.where(expected > 0, patience, np.inf)
+        expected, limit = self._patience()
         device_heard = np.maximum.reduceat(heard, self._starts)
         # what was told stays told until it is heard: a time that was not watched is no sign of life
         device_since = np.where(self._told, device_heard, np.maximum(device_heard, self._watching_ns))
@@ -172,6 +167,30 @@ class Liveness:
         ]
         events += [Back(self._devices[int(ids[k])], int(ids[k]), int(heard[k])) for k in back]
         return found + sorted(events, key=lambda event: event.series)
+
+    def overdue(self, log_time_ns: int) -> dict[str, int]:
+        """Return the devices that are all but silent as of *log_time_ns*, and when each was heard last (log time, ns).
+
+        That is from 1.1 intervals before their patience ends: when the first of those that fell silent at one moment
+        is told, the others are here. Those told already are here, too.
+        """
+        self._group()
+        if not len(self._order):
+            return {}
+        heard = np.maximum.reduceat(self._columns["heard_ns"][self._order], self._starts)
+        expected, limit = self._patience()
+        quiet = np.minimum.reduceat(np.where(expected > 0, limit - 1.1 * expected, np.inf), self._starts)
+        late = np.flatnonzero(self._told | (log_time_ns - np.maximum(heard, self._watching_ns) >= quiet))
+        return {self._names[k]: int(heard[k]) for k in late}
+
+    def _patience(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return by row of `_order` the interval that is expected, 0 = none, and the silence that is one, ns."""
+        c, order, settings = self._columns, self._order, self.settings
+        learned = c["seen"][order] >= settings.learn_intervals
+        given = c["given_ns"][order]
+        expected = np.where(given > 0, given, np.where(learned, c["interval_ns"][order], 0))
+        patience = np.maximum(expected * settings.missed_intervals, settings.floor_seconds * 1e9)
+        return expected, np.where(expected > 0, patience, np.inf)
 
     def _tell_devices(
         self, quiet: NDArray[np.bool_], heard: NDArray[np.int64], expected: NDArray[np.int64]

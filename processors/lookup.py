@@ -11,6 +11,7 @@ from core.city import Series
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from core.city import Device
     from core.ports import Registry
     from processors.metrics import ProcessorMetrics
 
@@ -24,6 +25,7 @@ class SeriesLookup:
         self._registry = registry
         self._metrics = metrics
         self._known: dict[int, Series] = {}
+        self._devices: dict[str, Device] = {}
 
     def ensure(self, ids: Iterable[int]) -> None:
         """Make sure that `get` knows *ids*; blocks when the registry must be asked.
@@ -38,12 +40,17 @@ class SeriesLookup:
         if not missing:
             return
         self._known.update((series.id, series) for series in self._registry.series())
+        self._devices = {device.id: device for device in self._registry.devices()}
         for series in missing:
             if series not in self._known:
                 structlog.get_logger().error("series is not in the catalog", series=series)
                 self._known[series] = Series(series, "unknown", "unknown", "unknown")
                 if self._metrics is not None:
                     self._metrics.unknown_series.inc()
+
+    def where(self, device: str) -> Device | None:
+        """Return *device* as it was registered when a series was asked for last; None if it was not, or is removed."""
+        return self._devices.get(device)
 
     def get(self, series: int) -> Series:
         """Return a series that is known, or ask for it.

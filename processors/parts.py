@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from core.batch import ReadingBatch
     from core.city import Series
     from processors.detectors.contract import Scores
     from processors.liveness import Back, Gap
+    from processors.peers import PeerBank, Round
 
 __all__ = ["Parts"]
 
@@ -29,6 +30,16 @@ class Parts(Protocol):
 
     def tick(self, now: int) -> Sequence[Gap | Back]:
         """Return at log time *now* (ns) who fell silent, and who was heard again."""
+
+    @property
+    def peers(self) -> PeerBank | None:
+        """Return who stands beside whom; it changes at ticks only. None: nothing is known of places."""
+
+    def compare(self, now: int) -> Round | None:
+        """Return at log time *now* (ns), after `tick`, what a comparison with neighbours found, if one was due."""
+
+    def overdue(self, now: int) -> Mapping[str, int]:
+        """Return the devices whose next word is late at log time *now*, and when each was heard last (ns)."""
 
     def to_bytes(self) -> list[bytes]:
         """Return the states; equal states give equal bytes."""

@@ -22,7 +22,7 @@ import numpy as np
 from core.batch import ReadingBatch
 from core.errors import MalformedPayload
 from core.ports import Bands
-from processors.alerting.judge import Judge
+from processors.alerting.judge import Causes, Judge
 from processors.alerting.lifecycle import Lifecycle, Machine
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class _State(msgspec.Struct, array_like=True):
     silent: dict[str, dict[int, int]]
     parts: list[bytes]
     indices: bytes = b""
+    causes: Causes | None = None
 
 
 class Pipeline:
@@ -129,7 +130,7 @@ class Pipeline:
             cooldown_ns=round(settings.alert_cooldown_seconds * _SECOND),
             worsened_limit=settings.alert_worsened,
         )
-        self._judge = Judge(book, self.life)
+        self._judge = Judge(book, self.life, parts)
         self.position = 0
         self._tick = -1
         self._logged = 0
@@ -194,6 +195,7 @@ class Pipeline:
             silent,
             self._parts.to_bytes(),
             b"" if self.indices is None else self.indices.to_bytes(),
+            self._judge.causes(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -221,7 +223,7 @@ class Pipeline:
             raise MalformedPayload("bad_state", "processor state: columns of unequal length")
         self.position, self._tick, self._logged = state.position, state.tick, state.logged
         self._online = dict(state.online)
-        self._judge.restore(state.machines, state.silent)
+        self._judge.restore(state.machines, state.silent, state.causes)
         self._learn(ids)
         self._latest[ids], self._hour[ids], self._first[ids] = latest, hour, first
 
@@ -262,6 +264,7 @@ class Pipeline:
         if self.indices is not None:
             self.indices.advance(now)
         self._judge.silence(now, self._parts.tick(now))
+        self._judge.beside(now, self._parts.compare(now))
         if second // _SWEEP_SECONDS > self._tick // _SWEEP_SECONDS:
             self._judge.sweep(now)
         self._tick = second

@@ -93,7 +93,9 @@ async def run(
 
         def fresh() -> Pipeline:
             indices = DistrictIndices.wanted(settings.windows)
-            return Pipeline(parts=StandardParts(), book=book, settings=settings, lookup=lookup.get, indices=indices)
+            return Pipeline(
+                parts=StandardParts(lookup.where), book=book, settings=settings, lookup=lookup.get, indices=indices
+            )
 
         with ExitStack() as stack:
             threads = {

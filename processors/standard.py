@@ -8,25 +8,39 @@ from core.errors import MalformedPayload
 from processors.detectors.novelty import NoveltyBank
 from processors.limits import LimitTable
 from processors.liveness import Liveness
+from processors.peers import PeerBank
 from processors.quality import QualityCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from core.batch import ReadingBatch
-    from core.city import Series
+    from core.city import Device, Series
     from processors.detectors.contract import Scores
     from processors.liveness import Back, Gap
+    from processors.peers import Round
     from processors.quality_settings import MetricLimits
 
 __all__ = ["StandardParts"]
+
+_PARTS = (3, 4)  # a state from before there were peers goes on without theirs
 
 
 class StandardParts:
     """The parts that judge single readings; see `processors.parts.Parts`."""
 
-    def __init__(self, *, limits: Mapping[str, MetricLimits] | None = None) -> None:
-        """Make parts that know nothing yet; *limits* of metrics go before the table of metrics."""
+    def __init__(
+        self,
+        where: Callable[[str], Device | None] | None = None,
+        *,
+        limits: Mapping[str, MetricLimits] | None = None,
+    ) -> None:
+        """Make parts that know nothing yet.
+
+        *where* tells where a device stands, if that is known; *limits* of metrics go before the table of metrics.
+        """
+        self._where = where
+        self._peers = PeerBank()
         self._novelty = NoveltyBank()
         self._quality = QualityCheck()
         self._liveness = Liveness()
@@ -36,6 +50,7 @@ class StandardParts:
 
     def learn(self, series: Series) -> None:
         """Take note of the limits of a series."""
+        self._peers.place(series, self._where(series.device) if self._where else None)
         self._devices[series.id] = series.device
         self._is_assigned = False
         self._limits.learn(series)
@@ -44,6 +59,7 @@ class StandardParts:
         """Score, flag and learn *batch*, logged in the second that begins at *heard* (ns)."""
         self._assign()
         self._liveness.hear(batch, heard)
+        self._peers.hear(batch)
         scores = self._novelty.update(batch.series, batch.measured, batch.value)
         return batch.with_quality(self._quality.judge(batch, self._limits, scores)), scores
 
@@ -52,17 +68,32 @@ class StandardParts:
         self._assign()
         return self._liveness.tick(now)
 
+    @property
+    def peers(self) -> PeerBank:
+        """Return who stands beside whom."""
+        return self._peers
+
+    def compare(self, now: int) -> Round | None:
+        """Return what a comparison with neighbours found, if one was due."""
+        return self._peers.close(now)
+
+    def overdue(self, now: int) -> Mapping[str, int]:
+        """Return the devices whose next word is late, and when each was heard last."""
+        return self._liveness.overdue(now)
+
     def to_bytes(self) -> list[bytes]:
         """Return the states."""
-        return [self._novelty.to_bytes(), self._quality.to_bytes(), self._liveness.to_bytes()]
+        return [part.to_bytes() for part in (self._novelty, self._quality, self._liveness, self._peers)]
 
     def restore(self, data: list[bytes]) -> None:
         """Take over what `to_bytes` returned; limits come again through `learn`."""
-        if len(data) != 3:
-            raise MalformedPayload("bad_state", f"{len(data)} parts: 3 expected")
+        if len(data) not in _PARTS:
+            raise MalformedPayload("bad_state", f"{len(data)} parts: {max(_PARTS)} expected")
         self._novelty = NoveltyBank.from_bytes(data[0])
         self._quality = QualityCheck.from_bytes(data[1])
         self._liveness = Liveness.from_bytes(data[2])
+        if len(data) == max(_PARTS):
+            self._peers = PeerBank.from_bytes(data[3])
 
     def _assign(self) -> None:
         if not self._is_assigned:

@@ -100,6 +100,7 @@ class Lifecycle:
         self._open: dict[tuple[str, bool], set[_Key]] = {}  # (device, lane) -> open machines
         self._active: dict[int, int] = {}  # series -> machines that want to see every reading
         self._events: list[AlertEvent] = []
+        self._raised: list[AlertEvent] = []
         self.refused = 0
         self.deferred = 0
 
@@ -110,6 +111,18 @@ class Lifecycle:
         """Return the events since the last call."""
         events, self._events = self._events, []
         return events
+
+    def raised(self) -> list[AlertEvent]:
+        """Return the openings since the last call; `drain` gives them, too."""
+        raised, self._raised = self._raised, []
+        return raised
+
+    def update(self, alert: str, facts: Evidence, now: int) -> None:
+        """Say what is behind *alert* as of log time *now* (ns)."""
+        kind = EventKind.UPDATED
+        self._events.append(
+            AlertEvent(id=event_id(alert, kind, now), alert=alert, kind=kind, at=now, recorded=now, evidence=facts)
+        )
 
     def phase(self, rule: str, subject: Subject, late: bool) -> Phase | None:  # noqa: FBT001 - part of the key
         """Return where the machine of this key stands, None if there is none."""
@@ -225,6 +238,7 @@ class Lifecycle:
         machine.priority = facts.priority
         self._open.setdefault((machine.subject.device, machine.late), set()).add(key)
         self._write(machine, EventKind.RAISED, facts)
+        self._raised.append(self._events[-1])
 
     def _watch_open(
         self,

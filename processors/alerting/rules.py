@@ -1,8 +1,8 @@
 """This module is the rule book: what counts as an alert, read strictly from TOML.
 
 Two tables. `[[rule]]` sets a limit on the value of a metric. `[[finding]]` says what becomes of what the checks and
-detectors find by themselves: `novelty`, `range`, `flat` and `gap`; of several that match a series the first applies,
-so a special case stands above the general one, and `enabled = false` silences it.
+detectors find by themselves: `novelty`, `peer`, `range`, `flat` and `gap`; of several that match a series the first
+applies, so a special case stands above the general one, and `enabled = false` silences it.
 
 Filters are `metric`, `sector`, `district` and `device` (a name or a list of names). A device's kind is no filter:
 it is forgotten when the device is removed, and a replay of the log must judge as the first run did.
@@ -61,6 +61,7 @@ class FindingKind(StrEnum):
     RANGE = "range"
     FLAT = "flat"
     GAP = "gap"
+    PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +316,7 @@ def _finding(table: _Table) -> Finding:
         kind = FindingKind(str(raw_kind))
     except ValueError:
         raise table.fail("kind", f"kind {raw_kind!r}: one of {', '.join(FindingKind)} expected") from None
-    severity = _severity(table, "severity", kind, 2.0)
+    severity = _severity(table, "severity", kind, 1.0 if kind is FindingKind.PEER else 2.0)
     young_severity = _severity(table, "young_severity", kind, severity)
     readings = table.raw.get("clear_readings", 1)
     if isinstance(readings, bool) or not isinstance(readings, int) or not 1 <= readings <= 1000:
@@ -341,8 +342,8 @@ def _severity(table: _Table, key: str, kind: FindingKind, default: float) -> flo
     value = table.number(key)
     if value is None:
         return default
-    if kind is not FindingKind.NOVELTY or value < 1:
-        raise table.fail(key, f"{key} = {value:g}: at least 1, and for kind 'novelty' only")
+    if kind not in {FindingKind.NOVELTY, FindingKind.PEER} or value < 1:
+        raise table.fail(key, f"{key} = {value:g}: at least 1, and for kinds 'novelty' and 'peer' only")
     return value
 
 

@@ -39,6 +39,7 @@ class _Script:
     def __init__(self) -> None:
         self.severity: dict[float, tuple[float, float, Reason]] = {}
         self.found: dict[int, list[Gap | Back]] = {}
+        self.late: dict[str, int] = {}
 
     def learn(self, series: Series) -> None: ...
 
@@ -52,6 +53,13 @@ class _Script:
 
     def tick(self, now: int) -> Sequence[Gap | Back]:
         return self.found.pop((now - START) // MINUTE, [])
+
+    peers = None
+
+    def compare(self, now: int) -> None: ...
+
+    def overdue(self, now: int) -> dict[str, int]:
+        return {device: since for device, since in self.late.items() if since <= now}
 
     def to_bytes(self) -> list[bytes]:
         return []

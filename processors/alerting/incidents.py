@@ -1,0 +1,167 @@
+"""This module folds alerts of one cause into one incident: the first opens it, those that come later join it.
+
+Two causes are known:
+
+- *silence*: the devices of a district that fell silent at the same time, five or more and a fifth of the district at
+  least. Which gateway a device uses is not in its readings, so a district and a moment stand for it; silences of
+  several districts that began together are one incident, too. The devices that joined have no alert of their own as
+  long as it lasts: those still silent two minutes after most are back get theirs then.
+- *event*: alerts that are classified as an event of the city, of a metric or a district that the incident has already,
+  within half an hour of the last that joined. They keep an alert each, which names the incident and is told to nobody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core.alerts import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Blackout", "EventIncident", "Incidents"]
+
+_LEAST_SILENT = 5
+_LEAST_SHARE = 0.2
+_TOGETHER_NS = 30 * 1_000_000_000  # silences that began this close together, or within an interval of each other
+_BACK_SHARE = 0.2  # of those silent, so many may stay behind when it is over
+_STRAGGLER_NS = 120 * 1_000_000_000
+_JOIN_NS = 1800 * 1_000_000_000
+_MOST_EVENTS = 100
+
+
+class Blackout(msgspec.Struct, array_like=True):
+    """A silence of many. `founder` is the device whose alert stands for all; `members` maps devices to their last word.
+
+    `since` and `until` bound the last words of the members, `slack` is their interval (ns). `over` is the log time at
+    which most were back, -1 before.
+    """
+
+    founder: str
+    district: str
+    since: int
+    until: int
+    slack: int
+    of: int
+    members: dict[str, int]
+    over: int = -1
+
+
+class EventIncident(msgspec.Struct, array_like=True):
+    """What is known of an event: the alert that opened first, what it touches, and when it was joined last (ns)."""
+
+    alert: str
+    facts: Evidence
+    last: int
+    late: bool
+    metrics: list[str]
+    districts: list[str]
+    joined: int = 0
+    told: int = 0
+
+
+class Incidents:
+    """All incidents that something may still join."""
+
+    def __init__(self) -> None:
+        self.blackouts: list[Blackout] = []
+        self.events: list[EventIncident] = []
+
+    # -- silence -----------------------------------------------------------------------------------------------------
+
+    def silences(
+        self,
+        fresh: Sequence[tuple[str, int, int]],
+        overdue: Mapping[str, int],
+        district_of: Mapping[str, str],
+        sizes: Mapping[str, int],
+    ) -> None:
+        """Take devices that were told silent: *fresh* (device, last heard ns, expected interval ns), at one tick.
+
+        *overdue* are all devices whose next word is late, with their last one; *sizes* the devices of each district.
+        """
+        for device, since, expected in fresh:
+            if device not in district_of or self.blackout_of(device) is not None:
+                continue
+            slack = max(_TOGETHER_NS, expected + expected // 4)
+            running = next(
+                (b for b in self.blackouts if b.over < 0 and b.since - b.slack <= since <= b.until + b.slack), None
+            )
+            together = {
+                name: at for name, at in overdue.items() if abs(at - since) <= slack and self.blackout_of(name) is None
+            }
+            together[device] = since
+            by_district: dict[str, dict[str, int]] = {}
+            for name, at in together.items():
+                if name in district_of:
+                    by_district.setdefault(district_of[name], {})[name] = at
+            members: dict[str, int] = {}
+            of = 0
+            for district, silent in sorted(by_district.items()):
+                if running is not None and district in {district_of[m] for m in running.members if m in district_of}:
+                    members |= silent
+                elif len(silent) >= max(_LEAST_SILENT, _LEAST_SHARE * sizes.get(district, 0)):
+                    members |= silent
+                    of += sizes.get(district, 0)
+            if device not in members:
+                continue
+            if running is None:
+                running = Blackout(device, district_of[device], since, since, slack, 0, {})
+                self.blackouts.append(running)
+            running.members |= dict(sorted(members.items()))
+            running.of += of
+            running.since = min(running.since, *members.values())
+            running.until = max(running.until, *members.values())
+
+    def blackout_of(self, device: str) -> Blackout | None:
+        """Return the silence that *device* is a part of."""
+        return next((b for b in self.blackouts if device in b.members), None)
+
+    def watch(self, silent: Mapping[str, object], overdue: Mapping[str, int], now: int) -> list[str]:
+        """End silences at log time *now* (ns) when most are back; return the devices that none covers any more."""
+        freed: list[str] = []
+        for blackout in list(self.blackouts):
+            if blackout.over < 0:
+                still = sum(device in silent or device in overdue for device in blackout.members)
+                if still <= _BACK_SHARE * len(blackout.members):
+                    blackout.over = now
+            elif now - blackout.over >= _STRAGGLER_NS:
+                self.blackouts.remove(blackout)
+                freed += blackout.members
+        return freed
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def join(self, alert: str, facts: Evidence, at: int) -> EventIncident:
+        """Return the incident of the event behind *alert*, which opened at *at* (ns); a new one if needed."""
+        late = facts.retrospective
+        self.events = [e for e in self.events if e.late is not late or at - e.last <= _JOIN_NS]
+        for event in self.events:
+            if event.late is late and (facts.metric in event.metrics or facts.district in event.districts):
+                event.last = max(event.last, at)
+                event.joined += alert != event.alert
+                event.metrics = sorted({*event.metrics, facts.metric})
+                event.districts = sorted({*event.districts, facts.district})
+                return event
+        event = EventIncident(alert, facts, at, late, [facts.metric], [facts.district])
+        self.events = [*self.events[-_MOST_EVENTS + 1 :], event]
+        return event
+
+    def grown(self) -> Iterator[EventIncident]:
+        """Yield the events that have grown notably (by half) since that was told."""
+        for event in self.events:
+            if event.joined > event.told * 3 // 2:
+                event.told = event.joined
+                yield event
+
+    # -- keeping -----------------------------------------------------------------------------------------------------
+
+    def to_state(self) -> tuple[list[Blackout], list[EventIncident]]:
+        """Return all, in order of their begin."""
+        return self.blackouts, self.events
+
+    def restore(self, blackouts: list[Blackout], events: list[EventIncident]) -> None:
+        """Take over what `to_state` returned."""
+        self.blackouts, self.events = blackouts, events
