@@ -1,10 +1,10 @@
 """This module flags doubtful readings: beyond limits, too fast, a spike, stuck, in another unit, said twice, anomalous.
 
-It only adds flags; values are never altered. LATE and FUTURE were set by the gateway and stay; SKEW is the business of
-`processors.skew`. RANGE and RATE are physics (`processors.limits`); DUPLICATE and CONFLICT compare with the reading
-before; the others compare with what the series has shown, in `processors.runs` (FLAT) and `processors.steps` (SPIKE,
-UNIT). A reading that is not newer than the newest of its series gets RANGE, SUSPECT and, of the same time, DUPLICATE or
-CONFLICT only, and teaches nothing.
+It only adds flags; values are never altered. LATE and FUTURE were set by the gateway and stay. RANGE and RATE are
+physics (`processors.limits`); SKEW compares the device's clock with ours (`processors.skew`); DUPLICATE and CONFLICT
+compare with the reading before; the others compare with what the series has shown: FLAT (`processors.runs`), SPIKE and
+UNIT (`processors.steps`), SUSPECT (the detector). A reading that is not newer than the newest of its series gets RANGE,
+SKEW, SUSPECT and, at the same time, DUPLICATE or CONFLICT only, and teaches nothing but the clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from core.errors import MalformedPayload
 from core.quality import Flag
-from processors import runs, steps
+from processors import runs, skew, steps
 from processors.detectors.contract import Reason
 from processors.detectors.slots import Slots, pack_rows, rounds, unpack_rows
 from processors.detectors.state import decode, encode
@@ -35,7 +35,7 @@ _VERSION = 2
 _SHARED = ("last_value", "seen")
 _FLOATS = (*_SHARED, *runs.COLUMNS, *steps.COLUMNS)
 _INTS = ("last_ns", "run_ns")
-_LAYOUT = (*((name, "<f8") for name in _FLOATS), *((name, "<i8") for name in _INTS))
+_LAYOUT = (*((name, "<f8") for name in (*_FLOATS, *skew.COLUMNS)), *((name, "<i8") for name in _INTS))
 _FLAT, _SPIKE = np.uint16(Flag.FLAT), np.uint16(Flag.SPIKE)
 
 
@@ -46,7 +46,7 @@ def outside(value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[
 
 
 class QualityCheck:
-    """What the last readings of all series were, and their habits: 160 B a series.
+    """What the last readings of all series were, and their habits: 184 B a series.
 
     Attributes:
         settings: what it was made with; travels in `to_bytes`.
@@ -62,6 +62,7 @@ class QualityCheck:
         # a row per series, so that a reading touches few cache lines
         self._floats = np.empty((0, len(_FLOATS)))
         self._ints = np.empty((0, len(_INTS)), np.int64)
+        self._clocks = np.empty((0, len(skew.COLUMNS)))
 
     def judge(self, batch: ReadingBatch, known: LimitTable, scores: Scores) -> NDArray[np.uint16]:
         """Return the masks of *batch* with what is found added, uint16[N]; learns the readings.
@@ -81,11 +82,20 @@ class QualityCheck:
         self._reserve()
         for turn in rounds(slot, self._mark):
             at = rows[turn]
+            mask[at] |= self._clock(slot[turn], batch.measured[at], batch.received[at])
             mask[at] |= self._step(slot[turn], batch.measured[at], batch.value[at], kind[at], known)
         suspect = scores.severity >= self.settings.suspect_severity
         suspect &= (scores.reason != Reason.FLAT) | ((mask & _FLAT) != 0)
         mask[suspect] |= np.uint16(Flag.SUSPECT)
         return mask
+
+    def _clock(
+        self, slot: NDArray[np.int32], measured: NDArray[np.int64], received: NDArray[np.int64]
+    ) -> NDArray[np.uint16]:
+        columns = self._clocks[slot].T.copy()
+        off = skew.step(dict(zip(skew.COLUMNS, columns, strict=True)), measured, received, self.settings)
+        self._clocks[slot] = columns.T
+        return np.where(off, np.uint16(Flag.SKEW), np.uint16(0))
 
     def _step(
         self,
@@ -132,7 +142,7 @@ class QualityCheck:
             return
         size = max(self._slots.count, 2 * size, 256)
         self._mark = np.empty(size, np.int32)
-        for name in ("_floats", "_ints"):
+        for name in ("_floats", "_ints", "_clocks"):
             old = getattr(self, name)
             grown = np.zeros((size, old.shape[1]), old.dtype)
             grown[: len(old)] = old
@@ -141,7 +151,9 @@ class QualityCheck:
     def to_bytes(self) -> bytes:
         """Return settings, counter and state; equal histories and settings give equal bytes."""
         head = {"version": _VERSION, "settings": self.settings.model_dump(), "refused": self.refused}
-        columns = dict(zip((*_FLOATS, *_INTS), (*self._floats.T, *self._ints.T), strict=True))
+        columns = dict(
+            zip((name for name, _ in _LAYOUT), (*self._floats.T, *self._clocks.T, *self._ints.T), strict=True)
+        )
         return encode(head | pack_rows(self._slots, columns, _LAYOUT))
 
     @classmethod
@@ -162,6 +174,7 @@ class QualityCheck:
             raise MalformedPayload("bad_state", f"not a quality check: {error!r}") from error
         check._floats = _stack([arrays[name] for name in _FLOATS])
         check._ints = _stack([arrays[name] for name in _INTS])
+        check._clocks = _stack([arrays[name] for name in skew.COLUMNS])
         check._mark = np.empty(check._slots.count, np.int32)
         return check
 

@@ -48,6 +48,11 @@ class QualitySettings(BaseModel):
     half_life_readings: float = Field(default=4000.0, gt=0, description="after which the longest run, or step, is half")
     spike_steps: float = Field(default=10.0, gt=1, description="usual steps, to be a SPIKE")
     spike_factor: float = Field(default=1.5, ge=1, description="times the largest step before, to be a SPIKE")
+    skew_seconds: float = Field(default=120.0, gt=0, description="how far a clock must be off to be SKEW")
+    skew_readings: int = Field(default=10, ge=2, le=40, description="readings of a series that must agree on that")
+    skew_for_seconds: float = Field(
+        default=300.0, ge=0, description="time, by our clock, over which they must have come"
+    )
     unit_readings: int = Field(
         default=3, ge=2, description="readings that fit another unit, to be UNIT (four times as many for close units)"
     )
