@@ -1,6 +1,6 @@
 """This script prints how good detection is, beside other detectors; see docs/detection.md for what that says.
 
-    python -m bench.scoreboard [--quick] [--write] [--json] [--only nab,plateau,faults,load]
+    python -m bench.scoreboard [--quick] [--write] [--json] [--only nab,plateau,faults,scenarios,load]
 
 Seeds 1 to 3 are for design; `--final` seeds get the threshold of the design seeds and are for a last look.
 """
@@ -15,12 +15,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.scoreboard.board import Size, faults_board, load_board, nab_board, plateau_board
+from bench.scoreboard.board import Size, faults_board, load_board, nab_board, plateau_board, scenarios_board
 from bench.scoreboard.report import draw, into_page, markdown, print_board
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("nab", "plateau", "faults", "load")
-_QUICK = Size(devices=40, days=24, from_day=14, river_series=8, city=100, weeks=2, week_days=2)
+_PARTS = ("nab", "plateau", "faults", "scenarios", "load")
+_QUICK = Size(
+    devices=40,
+    days=24,
+    from_day=14,
+    river_series=8,
+    city=100,
+    weeks=2,
+    week_days=2,
+    scenario_devices=60,
+    warm_days=4,
+    scenarios=("inversion",),
+)
 
 
 def main() -> None:
@@ -78,6 +89,8 @@ def _measure(options: argparse.Namespace, size: Size, *, river: bool) -> dict[st
         board["plateau"] = plateau_board(options.nab, _say)
     if "faults" in options.only:
         board["faults"] = faults_board(options.seeds, options.final, size, _say, river=river)
+    if "scenarios" in options.only:
+        board["scenarios"] = scenarios_board((options.final or options.seeds)[:1], size, _say)
     if "load" in options.only:
         board["load"] = load_board((options.final or options.seeds)[:1], size, _say)
     return board

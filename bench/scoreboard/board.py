@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.scoreboard import nab, rivals
-from bench.scoreboard.faults import gaps, judge, ours, threshold_for
+from bench.scoreboard.faults import gaps, judge, neighbours, ours, threshold_for
 from bench.scoreboard.fleet import KINDS, Fleet, fleet
 from bench.scoreboard.load import operator_load
+from bench.scoreboard.scenarios import SCENARIOS, play
 from processors.detectors.novelty import NoveltyBank
 from processors.detectors.settings import NoveltySettings
 from urbanpulse.detecting import judge_series
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
     Matrix = NDArray[np.float32]
 
-__all__ = ["OURS", "Size", "faults_board", "load_board", "nab_board", "plateau_board"]
+__all__ = ["OURS", "Size", "faults_board", "load_board", "nab_board", "plateau_board", "scenarios_board"]
 
 OURS = "urbanpulse"
 _QUIET = 0.01  # false alarms per sensor and day
@@ -50,6 +51,9 @@ class Size:
     city: int = 2000
     weeks: int = 2
     week_days: int = 7
+    scenario_devices: int = 400
+    warm_days: int = 14
+    scenarios: tuple[str, ...] = SCENARIOS
 
 
 def nab_board(root: Path, say: Say, *, river: bool = True) -> dict[str, Any]:
@@ -149,9 +153,7 @@ def faults_board(
             say(f"faults: {group} seeds {', '.join(map(str, seeds))}")
             measured = _Measured.of(seeds, size, say)
             if board["threshold"] is None:
-                board["threshold"] = threshold_for(
-                    measured.fleets, measured.severity, _QUIET, np.greater_equal, least=1.0
-                )
+                board["threshold"] = threshold_for(measured.fleets, measured.severity, _QUIET, _alerts, least=1.0)
             board["groups"][group] = _group(measured, board["threshold"], size, say, river=river)
             board["groups"][group]["seeds"] = list(seeds)
     return board
@@ -159,6 +161,8 @@ def faults_board(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
+    """Some cities, with the two severities of each, float32[2, N, S]: its own past's, its neighbours'; and silences."""
+
     fleets: list[Fleet]
     severity: list[Matrix]
     silent: list[NDArray[np.bool_]]
@@ -167,16 +171,31 @@ class _Measured:
     def of(cls, seeds: Sequence[int], size: Size, say: Say) -> _Measured:
         fleets = [fleet(seed, devices=size.devices, days=size.days, from_day=size.from_day) for seed in seeds]
         say(f"faults: {OURS} on {sum(each.value.size for each in fleets):,} readings")
-        return cls(fleets, [ours(each)[0] for each in fleets], [gaps(each) for each in fleets])
+        severity = [np.stack([ours(each)[0], neighbours(each)]) for each in fleets]
+        return cls(fleets, severity, [gaps(each) for each in fleets])
+
+    def at(self, severity: float) -> Result:
+        return self.result([_alerts(each, severity) for each in self.severity])
+
+    def alone(self, severity: float) -> Result:
+        return self.result([each[0] >= severity for each in self.severity])
 
     def result(self, alerts: Sequence[NDArray[np.bool_]]) -> Result:
         return judge(self.fleets, [alert | silent for alert, silent in zip(alerts, self.silent, strict=True)])
 
 
+def _alerts(severity: Matrix, threshold: float) -> NDArray[np.bool_]:
+    """Return where there is an alert: the bank rests by itself, neighbours stay strange for as long as they are."""
+    alerts: NDArray[np.bool_] = (severity[0] >= threshold) | rivals.rested(severity[1], threshold)
+    return alerts
+
+
 def _group(measured: _Measured, threshold: float, size: Size, say: Say, *, river: bool) -> dict[str, Any]:
-    at_one = measured.result([severity >= 1 for severity in measured.severity])
-    quiet = measured.result([severity >= threshold for severity in measured.severity])
-    rows = {f"{OURS}, severity 1": _row(at_one), f"{OURS}, severity {threshold:.2f}": _row(quiet)}
+    at_one, quiet = measured.at(1), measured.at(threshold)
+    levels = ("severity 1", f"severity {threshold:.2f}")
+    rows = {f"{OURS}, {level}": _row(result) for level, result in zip(levels, (at_one, quiet), strict=True)}
+    for level, severity in zip(levels, (1, threshold), strict=True):
+        rows[f"without neighbours, {level}"] = _row(measured.alone(severity))
     for name, score in _rivals(river=river):
         say(f"faults: {name}")
         some = measured
@@ -185,16 +204,14 @@ def _group(measured: _Measured, threshold: float, size: Size, say: Say, *, river
                 measured.fleets, measured.severity, measured.silent, strict=True
             )), strict=True))  # type: ignore[arg-type]  # fmt: skip
         scores = [score(each.measured, each.value) for each in some.fleets]
-        for of, rate in (("severity 1", at_one.false), (f"severity {threshold:.2f}", quiet.false)):
+        for of, rate in zip(levels, (at_one.false, quiet.false), strict=True):
             at = threshold_for(some.fleets, scores, rate, rivals.rested)
             rows[f"{name}, as many false as {of}"] = _row(some.result([rivals.rested(each, at) for each in scores]))
     return {
         "sensors": sum(len(each.series) for each in measured.fleets),
         "faults": {kind: at_one.kinds[kind][1] for kind in KINDS},
         "rows": rows,
-        "curve": [
-            [level, _row(measured.result([severity >= level for severity in measured.severity]))] for level in _CURVE
-        ],
+        "curve": [[level, _row(measured.at(level))] for level in _CURVE],
     }
 
 
@@ -213,7 +230,7 @@ def _part(
     part = Fleet(
         each.seed, each.step, each.from_day, each.devices, series, each.measured, each.value[:, columns], faults
     )
-    return part, severity[:, columns], silent[:, columns]
+    return part, severity[:, :, columns], silent[:, columns]
 
 
 def _row(result: Result) -> dict[str, Any]:
@@ -232,6 +249,14 @@ def load_board(seeds: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
         load = operator_load(seed, devices=size.city, weeks=size.weeks, days=size.week_days)
         found[str(seed)] = asdict(load)
     return found
+
+
+def scenarios_board(seeds: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
+    """Return by seed and scenario what the alerts of the whole pipeline found, and what they were taken for."""
+    return {
+        str(seed): play(seed, say, names=size.scenarios, devices=size.scenario_devices, warm_days=size.warm_days)
+        for seed in seeds
+    }
 
 
 _TREES = "HalfSpaceTrees (River)"

@@ -11,6 +11,7 @@ from bench.scoreboard.fleet import KINDS
 from core.batch import ReadingBatch
 from processors.detectors.settings import LivenessSettings
 from processors.liveness import Gap, Liveness
+from processors.peers import PeerBank
 from processors.standard import StandardParts
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
     Alerts = NDArray[np.bool_]
 
-__all__ = ["Result", "clean", "false_rate", "gaps", "judge", "ours", "threshold_for"]
+__all__ = ["Result", "clean", "false_rate", "gaps", "judge", "neighbours", "ours", "threshold_for"]
 
 _READINGS = 2048  # of all series at once: more are no faster
 _GRACE_HOURS = 1  # after a fault's end; not for those whose end is a step as well
@@ -63,6 +64,22 @@ def ours(fleet: Fleet, tell: Callable[[], None] | None = None) -> tuple[Matrix, 
         if tell is not None:
             tell()
     return severity, reason
+
+
+def neighbours(fleet: Fleet) -> Matrix:
+    """Return severity float32[N, S] of the comparison with peers; 0 where no round was closed."""
+    bank = PeerBank()
+    devices = {device.id: device for device in fleet.devices}
+    for series in fleet.series:
+        bank.place(series, devices[series.device])
+    severity = np.zeros(fleet.value.shape, np.float32)
+    for row, (at, value) in enumerate(zip(fleet.measured.tolist(), fleet.value, strict=True)):
+        told = np.flatnonzero(~np.isnan(value))
+        bank.hear(ReadingBatch.of(told, np.full(len(told), at), value[told]))
+        closed = bank.close(at)
+        if closed is not None:
+            severity[row, closed.series] = closed.severity
+    return severity
 
 
 def gaps(fleet: Fleet) -> Alerts:

@@ -16,6 +16,7 @@ from bench.scoreboard.faults import false_rate, gaps, judge, threshold_for
 from bench.scoreboard.fleet import KINDS, Fleet, Injected, fleet
 from bench.scoreboard.report import BEGIN, END, draw, into_page, markdown
 from bench.scoreboard.rivals import ewma, hour_of_week, rested
+from bench.scoreboard.scenarios import play
 
 ROOT = Path(__file__).parents[3]
 
@@ -113,10 +114,11 @@ def test_a_threshold_is_the_lowest_that_is_quiet_enough(small: Fleet) -> None:
 @pytest.fixture(scope="module")
 def board() -> dict[str, object]:
     """Return the short board: two cities of the design seeds, small and for a month."""
-    size = Size(devices=60, days=32, from_day=16)
+    size = Size(devices=50, days=28, from_day=14)
     return faults_board([1, 2], [3], size, lambda _: None, river=False)
 
 
+@pytest.mark.timeout(400)  # of a busy machine; about 15 s of its own
 def test_ours_is_ahead_of_the_z_scores_on_what_is_stuck_and_on_spikes(board: dict[str, object]) -> None:
     groups = board["groups"]
     assert isinstance(groups, dict)
@@ -133,6 +135,7 @@ def test_ours_is_ahead_of_the_z_scores_on_what_is_stuck_and_on_spikes(board: dic
     assert mine["false"] <= 0.08
 
 
+@pytest.mark.timeout(400)
 def test_tables_and_pictures_go_between_the_marks_of_the_page(tmp_path: Path, board: dict[str, object]) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
@@ -163,6 +166,16 @@ def test_a_plain_city_is_counted_through_the_whole_pipeline() -> None:
     assert load["series"] > 20
     assert week["per_hour"] == sum(week["codes"].values()) / 24
     assert week["busy"] <= 1
+
+
+@pytest.mark.timeout(400)
+def test_a_scenario_is_scored_from_the_alerts_of_the_whole_pipeline() -> None:
+    found = play(1, lambda _: None, names=["inversion"], devices=40, warm_days=1)["inversion"]
+
+    assert found["labels"] == sum(of for _, of in found["kinds"].values()) == 4
+    assert found["kinds"]["spike"] == [1, 1]
+    assert found["kinds"]["stuck"] == [1, 1]
+    assert found["alerts"] == sum(count for said in found["confusion"].values() for count in said.values())
 
 
 @pytest.mark.parametrize("wrong", [["--only", "nap"], ["--seeds", "x"], ["--seeds", ""]])
