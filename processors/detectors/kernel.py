@@ -31,7 +31,7 @@ def _clip(x: Floats, limit: Floats, free: Flags) -> Floats:
 def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that the exactness rests on
     state: State,
     plan: Plan,
-    slot: NDArray[np.int32],
+    slot: NDArray[np.integer],
     measured: NDArray[np.int64],
     value: NDArray[np.float64],
     out: Scores,
@@ -39,13 +39,14 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
 ) -> None:
     """Score and learn one reading of each series in *slot* (all different), writing to *rows* of *out*."""
     tuning = plan.tuning
-    g = np.array(state.floats[slot].T, np.float64, order="C")
-    n, age = np.ascontiguousarray(state.counts[slot].T)
-    marks = state.marks[slot]
+    slot = slot.astype(np.intp)
+    g = state.floats.take(slot, axis=0).T.astype(np.float64, order="C")
+    n, age = np.ascontiguousarray(state.counts.take(slot, axis=0).T)
+    marks = state.marks.take(slot, axis=0)
     quiet, off, back = marks[:, s.QUIET], marks[:, s.OFF], marks[:, s.BACK]
     x = value.astype(np.float32).astype(np.float64) + 0.0  # no negative zero
     new = n == 0
-    elapsed = measured - state.last_ns[slot]
+    elapsed = measured - state.last_ns.take(slot)
     older = (elapsed <= 0) & ~new
     seconds = elapsed * 1e-9
 
@@ -77,17 +78,18 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
 
     # profile
     hour = measured // HOUR_NS
-    day_bin = slot.astype(np.int64) * plan.bins + hour % 24
+    of_day = hour % 24
+    day_bin = slot * plan.bins + of_day
     p_flat, w_flat = state.profile.reshape(-1), state.weight.reshape(-1)
-    day_weight = w_flat[day_bin]
+    day_weight = w_flat.take(day_bin)
     known = day_weight > 0
-    expected = day = np.where(known, p_flat[day_bin], x)
+    expected = day = np.where(known, p_flat.take(day_bin), x)
     if plan.week:
-        week_bin = day_bin - hour % 24 + 24 + hour % 168
-        week_weight = w_flat[week_bin]
-        expected = np.where(week_weight > 0, p_flat[week_bin], day)
+        week_bin = day_bin + (24 + hour % 168 - of_day)
+        week_weight = w_flat.take(week_bin)
+        expected = np.where(week_weight > 0, p_flat.take(week_bin), day)
 
-    same = (value == state.last_value[slot]) & ~new
+    same = (value == state.last_value.take(slot)) & ~new
     turn = Turn(x, expected, known, same, older, n, age, pace, w, g)
     u, ones, floor = signals(plan, turn)
     found = judge(plan, turn, u, ones, floor)
