@@ -26,8 +26,9 @@ _WHY = {
     "threshold.above": "above the limit",
     "threshold.below": "below the limit",
     "range": "outside what the metric can be",
-    "flat": "reported unchanged for longer than this series ever was",
+    "flat": "reported unchanged for longer than chance, habit or a known rest explain",
     "gap": "no reading for several reporting intervals",
+    "skew": "its times differ from ours by as much in every reading",
 }
 
 _BEHIND = {
@@ -56,6 +57,9 @@ def describe(evidence: Evidence) -> str:
         if e.card is not None and e.card.silent > 1:
             text += f", and so are {e.card.silent - 1} other devices of {e.card.of} in its district"
         return text + _behind(e)
+    if e.code == "skew" and e.value is not None:
+        off = "ahead" if e.value > 0 else "behind"
+        return f"the clock of {e.device} is {abs(e.value):.0f} s {off}: {why}" + _behind(e)
     parts = [subject]
     if e.value is not None:
         parts.append(f"is {e.value:.6g}{unit}")

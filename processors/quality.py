@@ -36,6 +36,7 @@ _SHARED = ("last_value", "seen")
 _FLOATS = (*_SHARED, *runs.COLUMNS, *steps.COLUMNS)
 _INTS = ("last_ns", "run_ns")
 _LAYOUT = (*((name, "<f8") for name in (*_FLOATS, *skew.COLUMNS)), *((name, "<i8") for name in _INTS))
+_AT_ONCE = 4096  # readings: what a step works on stays in the cache
 _FLAT, _SPIKE = np.uint16(Flag.FLAT), np.uint16(Flag.SPIKE)
 
 
@@ -81,9 +82,11 @@ class QualityCheck:
         rows, slot = rows[found], slot[found]
         self._reserve()
         for turn in rounds(slot, self._mark):
-            at = rows[turn]
-            mask[at] |= self._clock(slot[turn], batch.measured[at], batch.received[at])
-            mask[at] |= self._step(slot[turn], batch.measured[at], batch.value[at], kind[at], known)
+            for begin in range(0, len(turn), _AT_ONCE):
+                here = turn[begin : begin + _AT_ONCE]
+                at = rows[here]
+                mask[at] |= self._clock(slot[here], batch.measured[at], batch.received[at])
+                mask[at] |= self._step(slot[here], batch.measured[at], batch.value[at], kind[at], known)
         suspect = scores.severity >= self.settings.suspect_severity
         suspect &= (scores.reason != Reason.FLAT) | ((mask & _FLAT) != 0)
         mask[suspect] |= np.uint16(Flag.SUSPECT)

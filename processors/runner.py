@@ -94,7 +94,11 @@ async def run(
         def fresh() -> Pipeline:
             indices = DistrictIndices.wanted(settings.windows)
             return Pipeline(
-                parts=StandardParts(lookup.where), book=book, settings=settings, lookup=lookup.get, indices=indices
+                parts=StandardParts(lookup.where, limits=settings.limits),
+                book=book,
+                settings=settings,
+                lookup=lookup.get,
+                indices=indices,
             )
 
         with ExitStack() as stack:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from processors.quality_settings import MetricLimits
 from processors.windows.settings import WindowSettings
 
 __all__ = ["NotifySettings", "ProcessorSettings", "SpoolSettings"]
@@ -32,6 +33,11 @@ class ProcessorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules_path: Path | None = Field(None, description="TOML file of rules; none = the rules that come with urbanpulse")
+    limits: dict[str, MetricLimits] = Field(
+        default={},
+        max_length=1000,
+        description="by metric: limits, pace of change and rests that go before those of the table of metrics",
+    )
     poll_seconds: float = Field(0.02, gt=0, le=10, description="wait between looks at a log that had nothing new")
     cycle_seconds: float = Field(
         0.2,

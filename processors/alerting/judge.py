@@ -6,6 +6,7 @@ check or the detector speaks, or when a machine of its series waits for news. Ho
 - a value that the metric cannot have is a `range` finding and evidence for nothing else;
 - a limit waits while a limit on the same side with the same or a higher priority is open on that series;
 - novelty of reason FLAT is a finding only where the flat check agrees, which knows rests: then it is that one;
+- a clock that is off is one alert per device, on the series that showed it first, and explains nothing else;
 - novelty waits while any other alert is open on its series, or novelty on another series of its device;
 - silence is one alert per device, whichever of its series are silent, and one for all devices of a district that fell
   silent together (`processors.alerting.incidents`).
@@ -17,7 +18,7 @@ since neighbours may show an event later than the first sensor did.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -91,6 +92,7 @@ class _Rules:
     gap: Timing | None
     peer: Timing | None
     peer_severity: float
+    skew: Timing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Judge:
             _timing(findings[_K.GAP]),
             _timing(findings[_K.PEER]),
             peer.severity if (peer := findings[_K.PEER]) is not None else math.inf,
+            _timing(findings[_K.SKEW]),
         )
         self._rules[series.id] = rules
         if rules.gap is not None and series.device not in self._by_device:
@@ -168,7 +171,9 @@ class Judge:
             self._severity[series.id] = novelty.severity
             self._young_severity[series.id] = novelty.young_severity
             self._young_ns[series.id] = novelty.young_for_ns
-        self._flags[series.id] = (Flag.RANGE if rules.range else 0) | (Flag.FLAT if rules.flat else 0)
+        self._flags[series.id] = (
+            (Flag.RANGE if rules.range else 0) | (Flag.FLAT if rules.flat else 0) | (Flag.SKEW if rules.skew else 0)
+        )
         self._hot[series.id] = self._life.is_active(series.id)
 
     def readings(self, batch: ReadingBatch, scores: Scores, age: NDArray[np.int64]) -> None:
@@ -250,6 +255,8 @@ class Judge:
     # -- one reading -------------------------------------------------------------------------------------------------
 
     def _reading(self, rules: _Rules, row: _Row) -> None:
+        if rules.skew is not None:
+            self._clock(rules, rules.skew, row)
         ranged = bool(row.quality & Flag.RANGE)
         if rules.range is not None:
             self._observe(rules, rules.range, row, code="range", breach=ranged, holds=ranged)
@@ -267,6 +274,16 @@ class Judge:
                 rules, rules.novelty, row, code=Reason(row.reason).code, breach=breach, holds=row.raw >= 1,
                 badness=row.raw, severity=row.raw,
             )  # fmt: skip
+
+    def _clock(self, rules: _Rules, timing: Timing, row: _Row) -> None:
+        """Judge the device's clock by our time: its own cannot be trusted, and being late is what is told."""
+        off = bool(row.quality & Flag.SKEW)
+        ahead = round((row.at - row.logged) / 1e9, 1)
+        nan = math.nan
+        row = replace(
+            row, at=row.logged, value=ahead, quality=row.quality & ~int(Flag.LATE), expected=nan, low=nan, high=nan
+        )
+        self._observe(rules, timing, row, code="skew", breach=off, holds=off, unit="s")
 
     def _speaks(self, rules: _Rules, timing: Timing, row: _Row) -> bool:
         """Tell whether novelty is strong enough; one that already waits is judged without the detector's silence."""
@@ -291,6 +308,7 @@ class Judge:
         badness: float = 0.0,
         limit: float | None = None,
         severity: float = 0.0,
+        unit: str | None = None,
     ) -> None:
         def blocked() -> bool:
             return self._is_blocked(code, timing, rules.subject, badness, late=row.late)
@@ -299,8 +317,9 @@ class Judge:
             subject = rules.subject
             facts = Evidence(
                 code=code, rule=timing.rule, priority=timing.priority, district=subject.district,
-                device=subject.device, metric=subject.metric, series=subject.series, unit=rules.unit,
-                measured=row.at, value=row.value, expected=_known(row.expected), low=_known(row.low),
+                device=subject.device, metric=subject.metric, series=subject.series,
+                unit=rules.unit if unit is None else unit, measured=row.at, value=row.value,
+                expected=_known(row.expected), low=_known(row.low),
                 high=_known(row.high), limit=limit, duration_seconds=(row.at - since) / 1e9, severity=severity,
                 retrospective=row.late,
             )  # fmt: skip
@@ -317,13 +336,19 @@ class Judge:
             is_here = other.subject.series == subject.series
             # one strange metric explains another of the same device, but not one that is far stranger
             explains = is_here or (self._is_novelty(other) and not is_worse(badness, other.badness))
-            if code.startswith("novelty.") and explains:
+            if code == "skew" and other.rule == timing.rule:
+                return True  # all series of a device share its clock
+            if code.startswith("novelty.") and explains and not self._is_skew(other):
                 return True
             if code.startswith("threshold.") and is_here and _RANK[other.priority] >= _RANK[timing.priority]:
                 rule = self._book.threshold(other.rule)
                 if rule is not None and rule.code == code:
                     return True
         return False
+
+    def _is_skew(self, machine: Machine) -> bool:
+        rules = self._rules.get(machine.subject.series)
+        return rules is not None and rules.skew is not None and rules.skew.rule == machine.rule
 
     def _is_novelty(self, machine: Machine) -> bool:
         rules = self._rules.get(machine.subject.series)

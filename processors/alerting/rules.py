@@ -1,8 +1,8 @@
 """This module is the rule book: what counts as an alert, read strictly from TOML.
 
 Two tables. `[[rule]]` sets a limit on the value of a metric. `[[finding]]` says what becomes of what the checks and
-detectors find by themselves: `novelty`, `peer`, `range`, `flat` and `gap`; of several that match a series the first
-applies, so a special case stands above the general one, and `enabled = false` silences it.
+detectors find by themselves: `novelty`, `peer`, `range`, `flat`, `gap` and `skew`; of several that match a series the
+first applies, so a special case stands above the general one, and `enabled = false` silences it.
 
 Filters are `metric`, `sector`, `district` and `device` (a name or a list of names). A device's kind is no filter:
 it is forgotten when the device is removed, and a replay of the log must judge as the first run did.
@@ -62,6 +62,7 @@ class FindingKind(StrEnum):
     FLAT = "flat"
     GAP = "gap"
     PEER = "peer"
+    SKEW = "skew"
 
 
 @dataclass(frozen=True, slots=True)

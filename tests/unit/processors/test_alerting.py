@@ -12,6 +12,7 @@ from core.batch import ReadingBatch
 from core.city import Series
 from core.entry import LogEntry
 from core.quality import Flag
+from core.texts import describe
 from processors.alerting.rules import parse_rules
 from processors.detectors.contract import Reason, Scores
 from processors.liveness import Back, Gap
@@ -31,6 +32,7 @@ NOVELTY = '[[finding]]\nkind = "novelty"\nseverity = 2\nclear_for = "1m"\nclear_
 FLAT = '[[finding]]\nkind = "flat"\nclear_for = "0s"\n'
 RANGE = '[[finding]]\nkind = "range"\nclear_for = "0s"\n'
 GAP = '[[finding]]\nkind = "gap"\n'
+SKEW = '[[finding]]\nkind = "skew"\nclear_for = "0s"\n'
 
 
 class _Script:
@@ -237,6 +239,30 @@ def test_flat_and_novelty_of_reason_flat_are_one() -> None:
 
     assert _raised(city) == [("flat", "flat", 0)]
     assert calm == [C]
+
+
+def test_what_repeats_for_the_detector_alone_is_no_finding() -> None:
+    city = _City(NOVELTY + FLAT)
+    city.script.severity = {2: (5, 5, Reason.FLAT)}
+
+    city.values(*[2] * 20)
+
+    assert city.events == []
+
+
+def test_a_clock_that_is_off_is_one_alert_per_device_and_hides_nothing() -> None:
+    city = _City(SKEW + NOVELTY)
+    city.script.severity = {2: (5, 5, Reason.JUMP)}
+
+    city.minute({0: 1, 1: 1, 10: 1}, flag=Flag.SKEW | Flag.LATE, back=20)
+    city.minute({0: 1, 1: 2}, flag=Flag.SKEW, back=20)
+
+    assert _raised(city) == [("skew", "skew", 0), ("skew", "skew", 10), ("novelty", "novelty.jump", 1)]
+    evidence = city.events[0].evidence
+    assert evidence is not None
+    assert (evidence.value, evidence.unit, evidence.retrospective) == (-1200.0, "s", False)
+    assert describe(evidence).startswith("the clock of device-0 is 1200 s behind: ")
+    assert city.minute({0: 1, 1: 1}) == C
 
 
 def test_a_value_that_cannot_be_is_evidence_for_nothing_else() -> None:

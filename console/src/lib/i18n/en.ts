@@ -179,6 +179,7 @@ export const en = {
   'reason.threshold.below': 'Below the limit of {limit} for {duration}.',
   'reason.range': 'Outside what this metric can physically be.',
   'reason.flat': 'Reported unchanged for longer than this sensor ever did.',
+  'reason.skew': 'The clock of this device is off: its times differ from ours by as much in every reading.',
   'reason.gap': 'No reading for several reporting intervals.',
 
   'quality.range': 'impossible value',

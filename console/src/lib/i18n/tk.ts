@@ -179,6 +179,7 @@ export const tk: Record<Key, Message> = {
   'reason.threshold.below': '{limit} çäginden {duration} bäri pes.',
   'reason.range': 'Bu görkeziji üçin mümkin däl baha.',
   'reason.flat': 'Görkeziji öňkülerden has uzak üýtgemeýär.',
+  'reason.skew': 'Bu enjamyň sagady nädogry: her görkezijide wagty biziňkiden deň möçberde tapawutlanýar.',
   'reason.gap': 'Birnäçe döwür bäri görkeziji ýok.',
 
   'quality.range': 'mümkin däl baha',
