@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["nearest"]
 
-_TOGETHER = 512  # most places that are compared with each other; above 10 times the peers wanted, a guess
+_TOGETHER = 256  # most places that are compared with each other; above 10 times the peers wanted, a guess
 _KM = 111.2  # of a degree of latitude
 _OTHER_FACTOR, _OTHER_KM = 4.0, 1.0  # another kind of device measures the same under other circumstances
 
@@ -48,7 +48,9 @@ def nearest(
         away = np.hypot(x[rows][:, None] - x[rows], y[rows][:, None] - y[rows])
         away = np.where(kind[rows][:, None] == kind[rows], away, _OTHER_FACTOR * away + _OTHER_KM)
         away[device[rows][:, None] == device[rows]] = np.inf
-        order = np.argsort(away, axis=1, kind="stable")[:, :count]
+        order = np.argpartition(away, count, axis=1)[:, :count] if len(rows) > count else np.argsort(away, axis=1)
         near = np.take_along_axis(away, order, axis=1)
+        nearest_first = np.argsort(near, axis=1, kind="stable")
+        order, near = (np.take_along_axis(each, nearest_first, axis=1) for each in (order, near))
         found[rows[:, None], np.arange(order.shape[1])] = np.where(np.isfinite(near), rows[order], -1)
     return found

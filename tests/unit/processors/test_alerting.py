@@ -20,7 +20,7 @@ from processors.pipeline import Pipeline
 from processors.settings import ProcessorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from core.alerts import AlertEvent
 
@@ -74,14 +74,20 @@ class _City:
 
     def __init__(self, rules: str, **settings: float) -> None:
         self.script = _Script()
-        self._pipeline = Pipeline(
+        self._fresh: Callable[[], Pipeline] = lambda: Pipeline(
             parts=self.script,
             book=parse_rules(rules, "test"),
             settings=ProcessorSettings.model_validate({"alert_cooldown_seconds": 600, **settings}),
             lookup=lambda i: Series(i, f"device-{i // 10}", "pm25" if i % 10 == 0 else f"other{i % 10}", "north"),
         )
+        self._pipeline = self._fresh()
         self._minute = 0
         self.events: list[AlertEvent] = []
+
+    def restart(self) -> None:
+        state = self._pipeline.to_bytes()
+        self._pipeline = self._fresh()
+        self._pipeline.restore(state)
 
     @property
     def life(self) -> object:
@@ -379,3 +385,51 @@ def test_every_story_folds_into_an_alert() -> None:
         fold([event for event in city.events if event.alert == alert])
 
     assert len({event.id for event in city.events}) == len(city.events) > 50
+
+
+def _silent(count: int) -> list[Gap | Back]:
+    return [Gap(f"device-{k}", -1, START + k, MINUTE) for k in range(count)]
+
+
+def test_a_blackout_is_one_finding_and_who_stays_away_gets_its_own() -> None:
+    city = _City(GAP, alert_cooldown_seconds=0)
+    city.minute({10 * k: 1.0 for k in range(40)})
+    city.script.late = {f"device-{k}": START + k for k in range(30)}
+    back: list[Gap | Back] = [Back(f"device-{k}", -1, START + 5 * MINUTE) for k in range(29)]
+    city.script.found = {3: _silent(1), 4: _silent(30)[1:], 5: back}
+
+    for _ in range(4):
+        city.minute({390: 1.0})
+    raised = [event for event in city.events if event.kind == "raised"]
+    city.script.late = {"device-29": START}
+    for _ in range(5):
+        city.minute({390: 1.0})
+
+    (blackout,) = raised
+    assert blackout.evidence
+    assert blackout.evidence.classification == "gateway fault"
+    assert blackout.evidence.card
+    assert (blackout.evidence.card.silent, blackout.evidence.card.of) == (30, 40)
+    assert [(e.kind, e.alert == blackout.alert) for e in city.events if e.kind != "updated"][1:] == [
+        ("cleared", True),
+        ("raised", False),
+    ]
+    (_, straggler) = [e.evidence for e in city.events if e.kind == "raised" and e.evidence]
+    assert (straggler.device, straggler.classification) == ("device-29", "sensor fault")
+
+
+def test_a_blackout_goes_on_over_a_restart() -> None:
+    def run(*, restart: bool) -> list[AlertEvent]:
+        city = _City(GAP, alert_cooldown_seconds=0)
+        city.minute({10 * k: 1.0 for k in range(40)})
+        city.script.late = {f"device-{k}": START + k for k in range(30)}
+        city.script.found = {2: _silent(1), 4: _silent(30)[1:]}
+        for _ in range(3):
+            city.minute({390: 1.0})
+        if restart:
+            city.restart()
+        for _ in range(4):
+            city.minute({390: 1.0})
+        return city.events
+
+    assert run(restart=True) == run(restart=False)
