@@ -77,7 +77,7 @@ def score(labels: Iterable[Label], openings: Iterable[Opening], terms: Terms) ->
         outside=len(wanted) - len(counted),
         kinds=_kinds(judged, attributed),
         codes=_codes(attributed),
-        load=_load(counted, terms),
+        load=_load([opening for opening in counted if not opening.joins], terms),
         confusion=_confusion(known, attributed),
     )
 

@@ -44,6 +44,7 @@ class Opening:
         severity: the detector's score, 0 for plain rules.
         retrospective: late readings caused it, so nobody was paged.
         said: its classification, if it has one.
+        joins: it came to an incident that another alert founded, so nobody was told of it.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Opening:
     severity: float = 0.0
     retrospective: bool = False
     said: Said = Said.NOT_SAID
+    joins: bool = False
 
     @property
     def is_gap(self) -> bool:
@@ -90,6 +92,7 @@ class _AlertJson(msgspec.Struct, frozen=True):
     severity: float = 0.0
     retrospective: bool = False
     classification: str | None = None
+    incident: str = ""
 
 
 def opening_of(item: object, where: str) -> Opening:
@@ -106,7 +109,7 @@ def opening_of(item: object, where: str) -> Opening:
     return Opening(
         id=alert.id, at=at, device=alert.device, district=alert.district, metric=alert.metric, code=alert.code,
         rule=alert.rule, priority=alert.priority, severity=alert.severity, retrospective=alert.retrospective,
-        said=_said(alert.classification, where),
+        said=_said(alert.classification, where), joins=alert.incident not in {"", alert.id},
     )  # fmt: skip
 
 

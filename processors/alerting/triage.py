@@ -30,9 +30,9 @@ NEAR = 8
 
 _STRANGE = 3.0  # usual deviations; about one reading in a hundred of a calm series
 _LEAST = 3  # fewer say nothing
-_PEERS, _NEAR, _SIBLINGS = 1.5, 1.0, 0.25  # weights; on seed 1 of the simulator, anything from half to twice does
-_EVENT, _SENSOR = 0.75, 0.65  # above one and below the other it is said
-_OF_SENSOR = frozenset({"range", "flat", "novelty.flat", "novelty.peer", "skew"})
+_PEERS, _NEAR, _SIBLINGS = 1.5, 1.0, 0.25  # weights; on the simulator (seed 1) peers from 1 to 2 and
+_EVENT, _SENSOR = 0.75, 0.65  # limits from 0.6 to 1 serve as well; below the one and above the other nothing is said
+_OF_SENSOR = frozenset({"range", "flat", "skew", "novelty.flat", "novelty.peer"})
 
 
 def look(bank: PeerBank | None, device: str, series: int, past: int) -> Card:

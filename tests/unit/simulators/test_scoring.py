@@ -593,3 +593,13 @@ def test_what_was_not_measured_meets_nothing() -> None:
 def test_what_is_no_requirement_is_refused(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Requirement.parse(text)
+
+
+def test_who_joined_an_incident_is_no_load_and_counts_all_the_same() -> None:
+    labels = [event("match", ("noise",), 0, 60)]
+    first = alert("a", 5, "loud-1", "noise")
+    second = replace(alert("b", 6, "loud-2", "noise"), joins=True)
+
+    found = score(labels, [first, second], Terms(_at(0), _at(60)))
+
+    assert (found.load.alerts, kind(found, "match").alerts) == (1, 2)
