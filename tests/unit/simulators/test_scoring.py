@@ -600,6 +600,6 @@ def test_who_joined_an_incident_is_no_load_and_counts_all_the_same() -> None:
     first = alert("a", 5, "loud-1", "noise")
     second = replace(alert("b", 6, "loud-2", "noise"), joins=True)
 
-    found = score(labels, [first, second], Terms(_at(0), _at(60)))
+    found = score(labels, [first, second], Terms(start=_at(0), end=_at(60)))
 
     assert (found.load.alerts, kind(found, "match").alerts) == (1, 2)
