@@ -97,7 +97,7 @@ def test_the_default_settings_reach_the_score_that_they_were_built_with(judged: 
     best = sweep(files, severity)["standard"]
 
     print(f"NAB, {len(files)} files, standard: {best.score:.2f} at severity {best.threshold:.3f}")  # noqa: T201 - a figure
-    assert best.score >= 74.5
+    assert best.score >= 77
 
 
 def test_alert_level_without_a_search_for_the_threshold_finds_most_windows(judged: Judged) -> None:
@@ -107,8 +107,8 @@ def test_alert_level_without_a_search_for_the_threshold_finds_most_windows(judge
 
     print(f"NAB at severity 1: {fixed}")  # noqa: T201 - a figure
     assert fixed.score >= sweep(files, severity)["standard"].score - 2
-    assert fixed.found >= 52
-    assert fixed.false <= 90
+    assert fixed.found >= 54
+    assert fixed.false <= 80
 
 
 def test_taxi_demand_is_unusual_in_its_labelled_windows(judged: Judged) -> None:
