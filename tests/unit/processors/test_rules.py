@@ -81,13 +81,18 @@ def test_the_first_finding_that_matches_applies() -> None:
         pytest.param(RULE + "district = [1]\n", "district", "a name or a list of names", id="a number as a name"),
         pytest.param(RULE.replace('"r"', '"R r"'), "name", "small letters", id="a bad name"),
         pytest.param(RULE + RULE, "name", "two rules are named 'r'", id="a name twice"),
-        pytest.param('[[finding]]\nkind = "weird"\n', "kind", "one of novelty, range, flat, gap, peer", id="another kind"),
+        pytest.param(
+            '[[finding]]\nkind = "weird"\n', "kind", "one of novelty, range, flat, gap, peer", id="another kind"
+        ),
         pytest.param(
             FINDING + "young_severity = 0.5\n", "young_severity", "at least 1", id="the same for young series"
         ),
         pytest.param(FINDING + "severity = 0.5\n", "severity", "at least 1", id="a severity that is always reached"),
         pytest.param(
-            '[[finding]]\nkind = "gap"\nseverity = 2\n', "severity", "'novelty' and 'peer' only", id="a severity of silence"
+            '[[finding]]\nkind = "gap"\nseverity = 2\n',
+            "severity",
+            "'novelty' and 'peer' only",
+            id="a severity of silence",
         ),
         pytest.param(FINDING + "clear_readings = 0\n", "clear_readings", "from 1 to 1000", id="clears at once"),
         pytest.param(FINDING + 'enabled = "no"\n', "enabled", "true or false", id="a word as a switch"),
