@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import random
 import signal
 import sys
@@ -235,6 +236,9 @@ def test_a_small_fleet_is_recorded_killed_or_ended_and_replayed(stack: Stack, tm
 
 
 def test_what_foreign_devices_say_is_recorded_and_replayed_too(stack: Stack, tmp_path: Path) -> None:
+    def heard(role: str) -> int:
+        return max(map(int, re.findall(r'"messages": (\d+)', stack.log(role))), default=0)
+
     services = json.loads((stack.data / "secrets" / "services.json").read_text())
     out = tmp_path / "foreign.jsonl"
     topics = [f"application/{n}/device/2/event/up" for n in range(4)]
@@ -248,12 +252,14 @@ def test_what_foreign_devices_say_is_recorded_and_replayed_too(stack: Stack, tmp
     for topic in topics:
         done = stack.publish("integration", services["integration"], topic, b"\xff\x00")
         assert done.returncode == 0, done.stderr
-    until(lambda: '"messages": 4' in stack.log("foreign"), "four foreign messages")
+    until(lambda: heard("foreign") >= 4, "four foreign messages", seconds=60)
     told = stack.command("simulate", "--replay", str(out), "--json")
 
     assert json.loads(told.splitlines()[-1])["summary"]["foreign"] == 4
-    until(lambda: '"messages": 8' in stack.log("foreign"), "the replay to be recorded")
-    assert by_topic(read_capture(out)) == {topic: [(b"\xff\x00", 1, False)] * 2 for topic in topics}
+    until(lambda: heard("foreign") >= 8, "the replay to be recorded", seconds=60)
+    found = by_topic(read_capture(out))  # QoS 1: the broker may deliver one twice when it is slow
+    assert {topic: set(said) for topic, said in found.items()} == {topic: {(b"\xff\x00", 1, False)} for topic in topics}
+    assert min(len(said) for said in found.values()) >= 2
 
 
 def test_a_recorder_may_not_publish(stack: Stack, tmp_path: Path) -> None:
