@@ -174,14 +174,14 @@ class EmbeddedSeriesReader:
     def grouped(self, series: NDArray[np.int32], group: NDArray[np.int32], start: int, end: int, width: int) -> Groups:
         """Return aggregates of [start, end) per group over buckets of *width* ns; see `core.ports.SeriesStatistics`."""
         check_groups(series, group, width)
-        rows = self._scan(series, start, end, width, group, needs=frozenset({"total", "low", "high"}))
+        rows = self._scan(series, start, end, width, group, needs=frozenset({"n", "total", "low", "high"}))
         found = np.unique(rows["series"])
         return to_groups(rows, found, found)
 
     def top(self, series: NDArray[np.int32], start: int, end: int, n: int, by: RankBy) -> Ranking:
         """Return the *n* of *series* with the greatest value over [start, end)."""
-        needs = {RankBy.LAST: "last", RankBy.MEAN: "total", RankBy.MAX: "high"}[by]
-        return to_ranking(self._scan(series, start, end, WHOLE, needs=frozenset({needs})), n, by)
+        needs = {RankBy.LAST: {"last"}, RankBy.MEAN: {"n", "total"}, RankBy.MAX: {"high"}}[by]
+        return to_ranking(self._scan(series, start, end, WHOLE, needs=frozenset(needs)), n, by)
 
     def rollups(self, series: NDArray[np.int32], start: int, end: int, width: int) -> Rollups:
         """Return the aggregates of *series* that begin in [start, end), by hour or day; here they are never behind."""

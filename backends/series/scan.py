@@ -30,14 +30,15 @@ __all__ = ["EVERYTHING", "scan"]
 
 _SHARED = 200  # ranges that one question tells apart: each costs about a nanosecond a row, a row read costs a hundred
 
-# DuckDB divides towards zero, buckets round down
 _QUERY = """
 SELECT {label} AS series, {columns}
 FROM read_parquet($files) {join}
 WHERE series BETWEEN $first AND $last AND {time} >= $start AND {time} < $end AND {where}
-GROUP BY {label}{bucket}
+GROUP BY {keys}
 """
-_BUCKET = ", {time} - ({time} % $width + $width) % $width"
+# DuckDB divides towards zero, buckets round down: before 1970 that costs a second division per row
+_BUCKET = "{time} - {time} % $width"
+_BUCKET_OF_ANY = "{time} - ({time} % $width + $width) % $width"
 _JOIN = "JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)"
 _OF_READINGS = {
     "hour": "max(measured)",
@@ -76,8 +77,8 @@ def scan(
     """Return what each of *series* (unique, ascending) did in [start, end), as `ROLLUP` rows by buckets of *width* ns.
 
     With *label*, one per series, rows are those of labels, added up over the series that share one; `last` is then
-    that of any of them. Columns that *needs* does not name may hold anything. Memory grows with *rows_at_once* and
-    with the number of buckets, not with that of readings.
+    that of any of them. Columns that *needs* does not name may hold anything, but `series` and `hour`. Memory grows
+    with *rows_at_once* and with the number of buckets, not with that of readings.
     """
     if len(series) == 0:
         return empty(ROLLUP)
@@ -154,10 +155,15 @@ def _mixed(
     where = " OR ".join(f"measured BETWEEN {lo} AND {hi}" for lo, hi in shared) or "false"
     pieces = [_aggregate(files, READINGS, parts, series, label, span, width, needs, where=f"NOT ({where})")]
     touched = [part for part in parts if any(part.lo <= hi and part.hi >= lo for lo, hi in shared)]
+    where = f"series BETWEEN ? AND ? AND measured >= ? AND measured < ? AND ({where})"
+    first, last = int(series[0]), int(series[-1])
     paths = [part.path for part in touched]
+    sealed = files.read(VALUES, paths, f"{where} LIMIT {rows_at_once + 1}", [first, last, *span])
+    if len(sealed["series"]) <= rows_at_once:  # mostly: what is shared is the moment between two parts
+        return [*pieces, _fold_rows(concat(VALUES, [sealed, hot]), series, label, width)]
     for some in np.array_split(series, min(1 + sum(part.n for part in touched) // rows_at_once, len(series))):
-        rows = _fold_rows(files, paths, hot, some, span, width, f"({where})")
-        pieces.append({**rows, "series": label[np.searchsorted(series, rows["series"])]})
+        sealed = files.read(VALUES, paths, where, [int(some[0]), int(some[-1]), *span])
+        pieces.append(_fold_rows(concat(VALUES, [sealed, hot]), some, label[np.isin(series, some)], width))
     return pieces
 
 
@@ -176,21 +182,30 @@ def _aggregate(
     """Let DuckDB add up the rows of *parts*, of *layout* `READINGS` or `ROLLUP`."""
     first, last = int(series[0]), int(series[-1])
     args: dict[str, object] = {"first": first, "last": last, "start": span[0], "end": span[1]}
-    bucket = ""
+    words = dict(_OF_READINGS if layout is READINGS else _OF_HOURS)
+    keys = []
     if width < WHOLE:
-        bucket, args["width"] = _BUCKET.format(time=layout.time), width
-    words = _OF_READINGS if layout is READINGS else _OF_HOURS
-    chosen = {name: word if name in needs | {"hour", "n"} else "0" for name, word in words.items()}
-    name, join = "label", _JOIN
-    if last - first + 1 == len(series) and label is series:  # the range says it all
-        name, join = "series", ""
+        args["width"] = width
+        keys.append((_BUCKET if span[0] >= 0 else _BUCKET_OF_ANY).format(time=layout.time))
+    if "last" not in needs:  # then it does not matter when in its bucket a piece ends
+        words["hour"] = keys[0] if keys else "$start"
+    chosen = {name: word if name in needs | {"hour"} else "0" for name, word in words.items()}
+    join = ""
+    whole = last - first + 1 == len(series)  # the range says it all
+    if whole and label is series:
+        name = "series"
+        keys.append(name)
+    elif whole and keys and (label == label[0]).all():
+        name = str(label[0])
     else:
+        name, join = "label", _JOIN
+        keys.append(name)
         args |= {"series": series.tolist(), "label": label.tolist()}
     sql = _QUERY.format(
         label=name,
         join=join,
         time=layout.time,
-        bucket=bucket,
+        keys=", ".join(keys),
         where=where,
         columns=", ".join(f"{word} AS {column}" for column, word in chosen.items()),
     )
@@ -198,20 +213,7 @@ def _aggregate(
     return concat(ROLLUP, [{name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns} for piece in found])
 
 
-def _fold_rows(
-    files: Parquet,
-    paths: Sequence[str],
-    hot: Columns,
-    series: NDArray[np.int32],
-    span: tuple[int, int],
-    width: int,
-    where: str,
-) -> Columns:
-    sealed = files.read(
-        VALUES,
-        paths,
-        f"series BETWEEN ? AND ? AND measured >= ? AND measured < ? AND {where}",
-        [int(series[0]), int(series[-1]), *span],
-    )
-    rows = concat(VALUES, [sealed, hot])
-    return fold([points(keep_last(VALUES, take(rows, np.isin(rows["series"], series))))], width)
+def _fold_rows(rows: Columns, series: NDArray[np.int32], label: NDArray[np.int32], width: int) -> Columns:
+    """Return what *series* did in *rows*, which are in the order of writing."""
+    found = fold([points(keep_last(VALUES, take(rows, np.isin(rows["series"], series))))], width)
+    return {**found, "series": label[np.searchsorted(series, found["series"])]}

@@ -128,7 +128,8 @@ def to_groups(rows: Columns, series: NDArray[np.int32], group: NDArray[np.int32]
 def to_ranking(rows: Columns, n: int, by: RankBy) -> Ranking:
     """Return the *n* greatest of *rows*, which were folded over `WHOLE`."""
     rows = fold([{**rows, "hour": rows["hour"] // WHOLE + 2}], WHOLE)  # 64 bits of time are less than 2 on both sides
-    value = {RankBy.LAST: rows["last"], RankBy.MAX: rows["high"], RankBy.MEAN: rows["total"] / rows["n"]}[by]
+    column = {RankBy.LAST: "last", RankBy.MAX: "high", RankBy.MEAN: "total"}[by]
+    value = rows[column] / rows["n"] if by is RankBy.MEAN else rows[column]
     first = np.lexsort((rows["series"], -value))[: max(n, 0)]
     return Ranking(rows["series"][first].astype(np.int32), value[first])
 

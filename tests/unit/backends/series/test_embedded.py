@@ -555,6 +555,40 @@ def test_sealed_batches_are_trimmed_from_the_cache_wherever_sealing_stopped(
     assert left["value"].tolist() == [float(i) for i in range(through * 5, 25)]
 
 
+@pytest.mark.parametrize("slice_rows", [10, 1000])
+@pytest.mark.parametrize("start", [START, -3 * DAY - 7 * SECOND])
+def test_parts_that_overlap_count_once_however_many_rows_they_share(
+    build: Callable[..., House], slice_rows: int, start: int
+) -> None:
+    house = build(seal_rows=1, slice_rows=slice_rows)
+    written: dict[tuple[int, int], float] = {}
+    for n in range(3):  # each part takes back half of what the one before said; one series is not asked for
+        for series in (4, 5, 6, 7):
+            batch = rows(
+                40, at=start + n * 20 * 120 * SECOND, series=series, step=120 * SECOND, value=1000 * n + series
+            )
+            house.write(batch)
+            written |= {(series, int(t)): float(v) for t, v in zip(batch.measured, batch.value, strict=True)}
+        if n < 2:
+            house.writer.maintain(START)
+    district = np.array([4, 5, 6], np.int32)
+    until = start + 100 * 120 * SECOND
+    for group in ([3, 3, 3], [3, 9, 3]):
+        found = house.reader.grouped(district, np.array(group, np.int32), start, until, HOUR)
+
+        expected: dict[tuple[int, int], list[float]] = {}
+        for (series, at), value in written.items():
+            if series != 7:
+                expected.setdefault((group[series - 4], at // HOUR * HOUR), []).append(value)
+        assert list(zip(found.group.tolist(), found.start.tolist(), strict=True)) == sorted(expected)
+        for i, key in enumerate(sorted(expected)):
+            assert found.n[i] == len(expected[key])
+            assert found.mean[i] == pytest.approx(np.mean(expected[key]))
+            assert (found.low[i], found.high[i]) == (min(expected[key]), max(expected[key]))
+    nothing = house.reader.grouped(district, np.zeros(3, np.int32), until + DAY, until + 2 * DAY, HOUR)
+    assert len(nothing.group) == 0
+
+
 def test_writing_goes_on_while_upkeep_works_in_another_thread(build: Callable[..., House]) -> None:
     house = build(seal_rows=1, merge_parts=2, grace_seconds=0, slice_rows=500)
     stop = threading.Event()
