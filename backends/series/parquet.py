@@ -32,6 +32,7 @@ __all__ = ["Parquet", "UnreadablePart", "fsync_folder", "sha256_of"]
 
 _ROW_GROUP = 122_880  # measured: smaller costs bytes and time, larger gains nothing (evidence A2)
 _ROW_GROUP_OF_HOURS = 12_288  # a district (512 series of 24 hours) is found without decoding ten of them
+_DICTIONARY_OF_HOURS = 2  # values that come twice on average: a fifth less than with DuckDB's 5, and read as fast
 
 log = structlog.get_logger()
 
@@ -93,13 +94,14 @@ class Parquet:
         draft = final.with_suffix(".tmp")
         target = str(draft).replace("'", "''")
         try:
-            group = _ROW_GROUP if layout is READINGS else _ROW_GROUP_OF_HOURS
+            group, share = (_ROW_GROUP, 5) if layout is READINGS else (_ROW_GROUP_OF_HOURS, _DICTIONARY_OF_HOURS)
             with self._cursor() as cursor:
                 rows = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in layout.columns}
                 cursor.register("rows", rows)
                 cursor.execute(
                     f"COPY (SELECT * FROM rows) TO '{target}'"  # noqa: S608 - a file name cannot be a parameter
-                    f" (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {group})"
+                    f" (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE {group},"
+                    f" DICTIONARY_SIZE_LIMIT {group // share})"
                 )
                 cursor.unregister("rows")
             _fsync(draft)
