@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.accounts import Role
-from core.alerts import AlertState, EventKind, Priority
+from core.alerts import AlertState, Classification, EventKind, Priority
 
 __all__ = [
     "AlertHistory",
@@ -234,6 +234,24 @@ class IndexList(_Model):
     items: list[IndexOut]
 
 
+class CardOut(_Model):
+    """What was looked at to tell what is behind an alert; deviations are in a series' own usual ones."""
+
+    deviation: float | None
+    peers: int
+    peers_deviation: float | None
+    agreeing: int
+    near: int
+    near_strange: int
+    siblings: int
+    siblings_strange: int
+    silent: int
+    of: int
+    battery: float | None
+    rssi: float | None
+    past: int
+
+
 class Facts(BaseModel):
     """Why an alert was raised: a message code and facts, with one English sentence."""
 
@@ -254,6 +272,10 @@ class Facts(BaseModel):
     duration_seconds: float
     severity: float
     retrospective: bool
+    classification: Classification | None
+    card: CardOut | None
+    incident: str
+    joined: int
     text: str
 
 

@@ -70,7 +70,7 @@ def alert_json(alert: Alert) -> dict[str, Any]:
 
 def _facts(evidence: Evidence) -> dict[str, Any]:
     facts: dict[str, Any] = {name: getattr(evidence, name) for name in evidence.__struct_fields__}
-    facts["card"] = msgspec.to_builtins(evidence.card)
+    facts["card"] = None if evidence.card is None else msgspec.structs.asdict(evidence.card)
     facts["measured"] = _iso(evidence.measured)
     facts["text"] = describe(evidence)
     return facts

@@ -122,7 +122,7 @@ def test_an_update_tells_what_is_behind_and_keeps_the_facts() -> None:
     told = alert_json(fold(events))
 
     assert (told["classification"], told["incident"], told["value"], told["version"]) == ("event", "x", 1.0, 2)
-    assert told["card"] == {"peers": 8, "agreeing": 7}
+    assert (told["card"]["peers"], told["card"]["agreeing"], told["card"]["battery"]) == (8, 7, None)
     assert "7 of 8 sensors near by" in told["text"]
 
 
