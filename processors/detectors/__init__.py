@@ -9,14 +9,13 @@ from core.lazy import lazy
 if TYPE_CHECKING:
     from processors.detectors.contract import Detector, Reason, Scores
     from processors.detectors.novelty import NoveltyBank
-    from processors.detectors.settings import LivenessSettings, NoveltySettings, QualitySettings
+    from processors.detectors.settings import LivenessSettings, NoveltySettings
 
 __all__ = [
     "Detector",
     "LivenessSettings",
     "NoveltyBank",
     "NoveltySettings",
-    "QualitySettings",
     "Reason",
     "Scores",
 ]
@@ -28,7 +27,6 @@ __getattr__ = lazy(
         "LivenessSettings": "processors.detectors.settings",
         "NoveltyBank": "processors.detectors.novelty",
         "NoveltySettings": "processors.detectors.settings",
-        "QualitySettings": "processors.detectors.settings",
         "Reason": "processors.detectors.contract",
         "Scores": "processors.detectors.contract",
     },

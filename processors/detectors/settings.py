@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["LivenessSettings", "NoveltySettings", "NoveltyTuning", "QualitySettings", "Thresholds"]
+__all__ = ["LivenessSettings", "NoveltySettings", "NoveltyTuning", "Thresholds"]
 
 
 class Thresholds(BaseModel):
@@ -86,18 +86,6 @@ class NoveltySettings(NoveltyTuning):
     kinds: dict[str, NoveltyTuning] = Field(
         default_factory=dict, max_length=127, description="other tunings by name, for the series that `assign` names"
     )
-
-
-class QualitySettings(BaseModel):
-    """Settings of the quality flags FLAT and SUSPECT."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_series: int = Field(default=1_000_000, ge=1, description="series watched for runs; others are never FLAT")
-    suspect_severity: float = Field(default=1.0, gt=0, description="detector severity from which a reading is SUSPECT")
-    warm_readings: int = Field(default=150, ge=1, description="readings of a series before a run can be FLAT")
-    flat_readings: int = Field(default=12, ge=2, description="no shorter run of equal values is FLAT")
-    flat_factor: float = Field(default=1.5, ge=1, description="times the longest run before, to be FLAT")
 
 
 class LivenessSettings(BaseModel):

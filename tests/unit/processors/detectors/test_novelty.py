@@ -237,7 +237,6 @@ def test_what_the_room_offers() -> None:
         "LivenessSettings",
         "NoveltyBank",
         "NoveltySettings",
-        "QualitySettings",
         "Reason",
         "Scores",
     ]
