@@ -91,11 +91,11 @@ async def test_a_device_publishes_below_its_name_and_nowhere_else(bench: Bench) 
     await bench.client("mosquitto_pub", "dev1", "-q", "1", "-t", "devices/dev2/readings", "-m", "foreign")
     await bench.client("mosquitto_pub", "dev1", "-q", "1", "-r", "-t", "devices/dev1/readings", "-m", "own")
 
-    _, seen = await asyncio.wait_for(reader, 15)
+    _, seen = await asyncio.wait_for(reader, 60)
 
     assert "foreign" not in seen
     assert "devices/dev1/readings own" in seen
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not bench.counted("city_broker_violations_total"):
             await asyncio.sleep(0.02)
 
@@ -111,7 +111,7 @@ async def test_a_wrong_password_is_refused_and_counted(bench: Bench) -> None:
     code, _ = await bench.client("mosquitto_pub", "dev1", "-t", "devices/dev1/x", "-m", "x", password="wrong")
 
     assert code == 5
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not bench.counted("city_broker_refused_logins_total"):
             await asyncio.sleep(0.02)
 
