@@ -67,9 +67,7 @@ def simulate(
     ] = None,
     broker: Annotated[
         str | None,
-        typer.Option(
-            help="mqtt://user:password@host:port of another broker, mqtts:// for TLS.", rich_help_panel=_RUN
-        ),
+        typer.Option(help="mqtt://user:password@host:port of another broker, mqtts:// for TLS.", rich_help_panel=_RUN),
     ] = None,
     credentials: Annotated[
         Path | None, typer.Option(help="JSON file {device: secret} for that broker.", rich_help_panel=_RUN)
