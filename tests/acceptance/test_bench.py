@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
         pytest.param("detect", {"us_per_reading_100k", "bytes_per_series"}, id="detect"),
         pytest.param("store", {"seal_cpu_s_per_M", "merged_bytes_per_row"}, id="store"),
         pytest.param("pipeline", {"cpu_seconds_per_million", "publish_to_stored_ms_p50"}, id="pipeline"),
+        pytest.param("windows", {"us_per_reading_100k", "state_bytes_100k"}, id="windows"),
         pytest.param("simulate", {"load", "fleet", "fast", "encode"}, id="simulate"),
         pytest.param("ingest", {"ratio_to_mosquitto_sub"}, id="ingest", marks=pytest.mark.soak),
     ],
@@ -33,4 +34,11 @@ def test_a_quick_run_prints_one_json_object(script: str, keys: set[str]) -> None
 
 
 def test_every_script_is_tried() -> None:
-    assert {path.stem for path in BENCH.glob("[a-z]*.py")} == {"detect", "store", "pipeline", "ingest", "simulate"}
+    assert {path.stem for path in BENCH.glob("[a-z]*.py")} == {
+        "detect",
+        "store",
+        "pipeline",
+        "ingest",
+        "simulate",
+        "windows",
+    }
