@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Stack", "free_port", "until"]
+__all__ = ["PM25_RULES", "Stack", "free_port", "until"]
+
+PM25_RULES = """
+[[rule]]
+name = "pm25-test"
+metric = "pm25"
+above = 100
+clear = 80
+for = "0s"
+clear_for = "0s"
+priority = "high"
+"""
+"""A rule that one reading above 100 µg/m³ opens an alert by."""
 
 VERBS = {"broker": "broker", "gateway": "gateway", "processor": "process", "api": "serve", "simulator": "simulate"}
 

@@ -36,9 +36,6 @@ SERVICES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Per service: subjects it may publish to, and subscribe to."""
 
-_DELIVERY = ("$MQTT.sub.>", "$MQTT.deliver.pubrel.>")
-"""What a QoS 1 or 2 subscription needs of nats-server; the server itself refuses MQTT filters below `$MQTT/sub`."""
-
 
 @dataclass(frozen=True, slots=True)
 class BrokerFiles:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.stack import Stack, until
+from tests.stack import PM25_RULES, Stack, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,22 +22,11 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="Debian's mosquitto-clients are not installed"),
 ]
 
-RULES = """
-[[rule]]
-name = "pm25-test"
-metric = "pm25"
-above = 100
-clear = 80
-for = "0s"
-clear_for = "0s"
-priority = "high"
-"""
-
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("main-job")
-    (folder / "rules.toml").write_text(RULES)
+    (folder / "rules.toml").write_text(PM25_RULES)
     with Stack(folder, PROCESSOR__RULES_PATH=str(folder / "rules.toml")) as running:
         running.start_all()
         yield running

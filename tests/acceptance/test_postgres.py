@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.stack import Stack, until
+from tests.stack import PM25_RULES, Stack, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,21 +16,11 @@ pytestmark = [
     pytest.mark.acceptance,
     pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="Debian's mosquitto-clients are not installed"),
 ]
-RULES = """
-[[rule]]
-name = "pm25-test"
-metric = "pm25"
-above = 100
-clear = 80
-for = "0s"
-clear_for = "0s"
-priority = "high"
-"""
 
 
 def test_the_main_job_on_postgresql_survives_a_kill(tmp_path: Path, empty_postgres: str) -> None:
     rules = tmp_path / "rules.toml"
-    rules.write_text(RULES)
+    rules.write_text(PM25_RULES)
     with Stack(tmp_path, CATALOG__URL=empty_postgres, PROCESSOR__RULES_PATH=str(rules)) as stack:
         stack.start_all()
         password = stack.device("kerb-7")["password"]
