@@ -358,9 +358,11 @@ class Admission:
                 return
             error = MalformedPayload(Reason.UNKNOWN_DEVICE, f"device {route.station.id!r} is no longer registered")
         reason = Reason(error.reason)
-        if reason is Reason.UNKNOWN_DEVICE and stage is Stage.FRESH and self.defers_strangers:
+        if reason is Reason.UNKNOWN_DEVICE and stage is Stage.FRESH and (self.defers_strangers or not route.asked):
+            # a device may publish in the moment after its registration: nobody is unknown before the catalog said so
             self.deferred.append(message)
             return
+        route.asked = True
         outcome = _TURNED_AWAY.get(reason, Outcome.QUARANTINED)
         self._open.others[route.station.slot, message.received // _DAY, outcome, reason] += 1
         if outcome is Outcome.QUARANTINED:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Intake"]
 
-_FRESH_SECONDS = 0.25  # unknown devices make us ask the catalog again at most this often
+_FRESH_SECONDS = 0.25  # topics of devices found unknown make us ask the catalog again at most this often
 
 log = structlog.get_logger()
 
@@ -96,8 +96,9 @@ class Intake:
             Unavailable: the catalog.
         """
         async with self._refreshing:
+            asked_at = self._clock.monotonic()
             revision = await asyncio.to_thread(self._registry.revision)
-            self._refreshed_at = self._clock.monotonic()
+            self._refreshed_at = asked_at
             if revision != self._revision:
                 devices = await asyncio.to_thread(self._registry.devices)
                 series = await asyncio.to_thread(self._registry.series)

@@ -50,9 +50,12 @@ class Use(Enum):
 
 
 class Route:
-    """The answer for one topic. `reason` and `detail` say why nothing on it can be admitted."""
+    """The answer for one topic. `reason` and `detail` say why nothing on it can be admitted.
 
-    __slots__ = ("detail", "metric", "name", "reason", "station", "use")
+    `asked` is set once the catalog was asked about a device that we did not know.
+    """
+
+    __slots__ = ("asked", "detail", "metric", "name", "reason", "station", "use")
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Route:
         self.metric = metric
         self.reason = reason
         self.detail = detail
+        self.asked = False
 
 
 class Directory:

@@ -53,7 +53,7 @@ def test_on_our_own_broker_every_message_is_booked_as_accepted(stack: Stack) -> 
 
     total = until(booked, "the ledger to have every message", seconds=60)
     # none refused; a broker or a sender that stalls may say one thing twice
-    assert total["received"] == total["accepted"] + total["duplicate"]
+    assert total["received"] == total["accepted"] + total["duplicate"], total["reasons"]
     assert total["accepted"] > 0.9 * figures["published"]
     assert len(stack.get("/api/v1/ledger")[1]["items"]) == 20
 

@@ -44,6 +44,7 @@ def body(value: float = 1.0, at: int = NOW, metric: str = "pm25", **more: Any) -
 def judge(it: Admission, *messages: tuple[bytes, bytes] | bytes, now: int = NOW) -> Sealed:
     pairs = [m if isinstance(m, tuple) else (TOPIC, m) for m in messages]
     it.judge([t for t, _ in pairs], [p for _, p in pairs], now)
+    it.judge_deferred(Stage.DEVICES_KNOWN, len(it.deferred))  # the catalog knows nothing new
     return it.seal()
 
 
@@ -414,6 +415,19 @@ def test_a_device_registered_a_moment_ago_is_looked_up_before_it_is_called_unkno
     it.judge_deferred(Stage.DEVICES_KNOWN, len(it.deferred))
 
     assert outcomes(it.seal()) == {("new", "accepted", "ok"): 1}
+
+
+def test_a_new_name_is_looked_up_even_if_the_catalog_was_asked_a_moment_ago_and_then_not_again() -> None:
+    it = admission()
+    assert not it.defers_strangers
+
+    it.judge([b"devices/ghost/readings"] * 2, [body(), body()], NOW)
+    assert len(it.deferred) == 2
+    it.judge_deferred(Stage.DEVICES_KNOWN, 2)
+    it.judge([b"devices/ghost/readings"], [body()], NOW + 10)
+
+    assert not it.deferred
+    assert outcomes(it.seal()) == {("-", "quarantined", "unknown_device"): 3}
 
 
 def test_a_long_quarantined_payload_is_cut_and_says_so() -> None:
