@@ -240,6 +240,7 @@ class CardOut(_Model):
     deviation: float | None
     peers: int
     peers_deviation: float | None
+    peer_deviations: list[float]
     agreeing: int
     near: int
     near_strange: int

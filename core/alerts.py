@@ -114,6 +114,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         deviation: of the series itself from what it usually does at this hour.
         peers: nearest sensors of the same metric that spoke lately, and the median of their deviations.
+        peer_deviations: of each of them, ascending; empty in alerts that are older than this field.
         agreeing: of them those that deviate strongly, and to the same side.
         near: nearest other devices of any kind, and how many of them show something strange.
         siblings: other metrics of the same device, and how many of them are strange.
@@ -125,6 +126,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     deviation: float | None = None
     peers: int = 0
     peers_deviation: float | None = None
+    peer_deviations: tuple[float, ...] = ()
     agreeing: int = 0
     near: int = 0
     near_strange: int = 0

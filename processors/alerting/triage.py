@@ -52,6 +52,7 @@ def look(bank: PeerBank | None, device: str, series: int, past: int) -> Card:
         deviation=here.own,
         peers=n,
         peers_deviation=middle,
+        peer_deviations=tuple(round(z, 2) for z in here.others),
         agreeing=max(up, down) if here.own is None or abs(here.own) < _STRANGE else (up if here.own > 0 else down),
         near=len(near),
         near_strange=sum(z >= _STRANGE for z in near),

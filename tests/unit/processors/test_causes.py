@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
 import msgspec
 import pytest
 
 from core.alerts import AlertEvent, Card, Classification, EventKind, Evidence, Priority, fold
 from core.notices import alert_json, notices_for
 from processors.alerting.incidents import Incidents
-from processors.alerting.triage import classify
+from processors.alerting.triage import classify, look
+
+if TYPE_CHECKING:
+    from processors.peers import PeerBank
 
 S = 1_000_000_000
 C = Classification
@@ -32,6 +38,16 @@ C = Classification
 )  # fmt: skip
 def test_a_classification_follows_from_the_card(code: str, metric: str, card: Card, expected: C) -> None:
     assert classify(code, metric, card) is expected
+
+
+def test_the_card_says_how_far_off_each_peer_is() -> None:
+    here = SimpleNamespace(own=5.0, others=(-0.123, 0.5, 3.0, 4.125))
+    bank = SimpleNamespace(at=1, compare=lambda _: here, around=lambda *_: ([], []), last=lambda *_: None)
+
+    card = look(cast("PeerBank", bank), "a", 7, past=0)
+
+    assert card.peer_deviations == (-0.12, 0.5, 3.0, 4.12)
+    assert (card.peers, card.peers_deviation, card.agreeing) == (4, 1.75, 2)
 
 
 def _blackout(silent: int, size: int, *, fresh: int = 1) -> Incidents:
