@@ -251,6 +251,9 @@ class CardOut(_Model):
     battery: float | None
     rssi: float | None
     past: int
+    at_most: float | None = Field(description="At most this share of readings of the metric is as odd.")
+    needed: float | None = Field(description="Severity from which novelty opens an alert here.")
+    budget: float | None = Field(description="Novelty alerts a day that the district is meant to have at most.")
 
 
 class Facts(BaseModel):

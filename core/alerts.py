@@ -121,6 +121,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         silent: devices that fell silent together; `of` so many in their districts.
         battery: last reported, percent; `rssi` dBm.
         past: alerts of the same rule about the same subject before this one.
+        at_most: upper bound of the share of readings of this metric that are as odd, outside of known incidents.
+        needed: severity from which novelty opens an alert here; more for young series and for a budget.
+        budget: novelty alerts a day that the district is meant to have at most.
     """
 
     deviation: float | None = None
@@ -137,6 +140,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     battery: float | None = None
     rssi: float | None = None
     past: int = 0
+    at_most: float | None = None
+    needed: float | None = None
+    budget: float | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -5,6 +5,7 @@ The console does not use these sentences: it translates the code and the facts i
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from core.alerts import Classification
@@ -12,7 +13,7 @@ from core.alerts import Classification
 if TYPE_CHECKING:
     from core.alerts import Evidence
 
-__all__ = ["describe"]
+__all__ = ["describe", "one_in"]
 
 _WHY = {
     "novelty.range": "outside everything this series has shown so far",
@@ -38,6 +39,7 @@ _BEHIND = {
 }
 
 _MOST_SEVERITY = 99.0
+_LEAST_RARE = 20  # what is more frequent is no news
 
 
 def describe(evidence: Evidence) -> str:
@@ -74,7 +76,31 @@ def describe(evidence: Evidence) -> str:
     if e.severity:
         # far outside, the digits say nothing any more
         text += "; severity over 99" if e.severity > _MOST_SEVERITY else f"; severity {e.severity:.1f}"
-    return text + _behind(e)
+    return text + _rare(e) + _behind(e)
+
+
+def one_in(share: float) -> int:
+    """Return the number of which at most one is that odd, in two digits, rounded so that it stays a bound; 0: unknown.
+
+    >>> one_in(1 / 20_461)
+    20000
+    """
+    if not 0 < share <= 1:
+        return 0
+    count = math.floor(1 / share * (1 + 1e-9))  # 1 / (1 / 20) is 20
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return count // step * step
+
+
+def _rare(e: Evidence) -> str:
+    if e.card is None:
+        return ""
+    text = ""
+    if e.card.at_most is not None and (count := one_in(e.card.at_most)) >= _LEAST_RARE:
+        text += f"; at most 1 in {count:,} readings of {e.metric} is that odd"
+    if e.card.budget is not None and e.card.needed is not None:
+        text += f"; severity {e.card.needed:.2g} is needed here, to keep to {e.card.budget:g} alerts a day"
+    return text
 
 
 def _behind(e: Evidence) -> str:
