@@ -15,7 +15,8 @@ from simulators.faults import FaultPlan, demo_plan
 from simulators.fleet import Fleet, drive
 from simulators.labels import fault_label
 from simulators.layout import demo_city
-from simulators.reports import Grid, Report, pack, reports
+from simulators.reports import ALWAYS, Grid
+from simulators.script import Script
 from simulators.world import World
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class CityRun:
         self._plan = FaultPlan()
         self._labelled = 0
         self._total = 0
-        self._seq = dict.fromkeys(self._world.devices, 0)
+        self._said = dict.fromkeys(self._world.devices, 0)  # slots of the past
         self.phase = "connect"
         self.fleet = Fleet(self._world.devices, credentials, broker=broker, settings=settings, clock=clock, rng=rng)
 
@@ -120,53 +121,51 @@ class CityRun:
     async def _past(self, began: int) -> None:
         s = self._settings
         start = began - int(s.backfill_days * 86_400 * _S)
-        grids = {name: Grid(s.seed, name, s.backfill_step_seconds) for name in self._world.devices}
-        spans = {name: (grid.first_after(start), grid.first_after(began)) for name, grid in grids.items()}
-        self._total = sum(end - first for first, end in spans.values())
+        pack, scripts = s.backfill_pack, {}
+        for name in self._world.devices:
+            grid = Grid(s.seed, name, s.backfill_step_seconds)
+            run = range(grid.first_after(start), grid.first_after(began))
+            scripts[name] = Script(
+                self._world, self._plan, grid, run, stretch=pack, first=pack - run.start % pack, pack=pack
+            )
+            self._said[name] = len(run)
+        self._total = sum(self._said.values())
         self.phase = "backfill"
-        longest = max((end - first for first, end in spans.values()), default=0)
-        for offset in range(0, longest, s.backfill_pack):
-            for name, (first, end) in spans.items():
-                count = min(s.backfill_pack, end - first - offset)
-                if count > 0:
-                    said = reports(self._world, self._plan, grids[name], first + offset, count, self._seq[name])
-                    self._seq[name] += count
+        while scripts:
+            for name, script in list(scripts.items()):
+                if script.due is None:
+                    del scripts[name]
+                else:
                     await self.fleet.settle(s.backfill_window - 1)
-                    self.fleet.devices[name].publish(pack(said), len(said))
+                    self.fleet.devices[name].say(script.say())
         await self.fleet.settle(0)
 
     async def _present(self, began: int) -> None:
         s = self._settings
-        grids = {name: Grid(s.seed, name, s.interval_seconds, s.jitter_seconds) for name in self._world.devices}
-        # (time, device, slot); numbering goes on from the past's
-        due: list[tuple[int, str, int]] = []
-        for name, grid in grids.items():
-            slot = grid.first_after(began)
-            heapq.heappush(due, (int(grid.times(slot, 1)[0]), name, slot))
-            self._seq[name] -= slot
-        ahead: dict[str, dict[int, Report]] = {}
+        scripts = {}
+        for name in self._world.devices:
+            grid = Grid(s.seed, name, s.interval_seconds, s.jitter_seconds)
+            run = range(grid.first_after(began), ALWAYS.stop)
+            scripts[name] = Script(self._world, self._plan, grid, run, stretch=_AHEAD, seq=self._said[name])
+        due = [(at, name) for name, script in scripts.items() if (at := script.due) is not None]
+        heapq.heapify(due)
         while due:
             now = self._clock.now_ns()
             self._label(now)
             while due and due[0][0] <= now:
-                at, name, slot = heapq.heappop(due)
-                next_at = self._report(grids[name], slot, now - at, ahead)
-                heapq.heappush(due, (next_at, name, slot + 1))
-            wait = (due[0][0] - self._clock.now_ns()) / _S
+                at, name = due[0]
+                emission = scripts[name].say()
+                if now - at > s.catch_up_seconds * _S:
+                    self.fleet.numbers.skipped += 1
+                else:
+                    self.fleet.devices[name].say(emission)
+                following = scripts[name].due
+                if following is None:
+                    heapq.heappop(due)
+                else:
+                    heapq.heapreplace(due, (following, name))
+            wait = (due[0][0] - self._clock.now_ns()) / _S if due else 0.0
             await self._clock.sleep(min(max(wait, 0.02), 1.0))  # 20 ms: devices that are due together go together
-
-    def _report(self, grid: Grid, slot: int, age: int, ahead: dict[str, dict[int, Report]]) -> int:
-        """Publish one slot, unless it is too old; return the time of the next one."""
-        if slot not in ahead.get(grid.device, {}):
-            said = reports(self._world, self._plan, grid, slot, _AHEAD, self._seq[grid.device] + slot)
-            ahead[grid.device] = {report.seq - self._seq[grid.device]: report for report in said}
-        report = ahead[grid.device].get(slot)
-        if report is not None:
-            if age > self._settings.catch_up_seconds * _S:
-                self.fleet.numbers.skipped += 1
-            else:
-                self.fleet.devices[grid.device].publish(pack([report]), 1)
-        return int(grid.times(slot + 1, 1)[0])
 
     def _label(self, now: int) -> None:
         """Write the labels of faults that have begun."""

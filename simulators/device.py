@@ -19,9 +19,6 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from core.topics import readings_topic
-from simulators.messages import Emission, Message
-
 if TYPE_CHECKING:
     import asyncio
     import ssl
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from simulators.messages import WireFormat
+    from simulators.messages import Emission, Message, WireFormat
     from simulators.settings import SimulatorSettings
 
 __all__ = ["Broker", "Link", "Numbers", "VirtualDevice"]
@@ -211,10 +208,6 @@ class VirtualDevice:
             self._numbers.held -= self.outstanding + self.stored
             self._away = False
             self.retry_at = 0.0
-
-    def publish(self, payload: bytes, count: int) -> None:
-        """Send or store the bytes of a message of ours that carries *count* reports."""
-        self.send(Message(readings_topic(self.name), payload), count)
 
     def send(self, message: Message, count: int = 1) -> None:
         """Send or store a ready message that carries *count* reports."""

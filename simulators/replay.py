@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.errors import SettingsError, UrbanpulseError
+from core.topics import readings_topic
 from simulators.fleet import Fleet, drive
+from simulators.messages import Message
 
 if TYPE_CHECKING:
     import asyncio
@@ -159,8 +161,8 @@ class _Packer:
             for n, sample in enumerate(samples)
         ]
         await self.fleet.settle(self.window)
-        payload = _encode(said[0] if len(said) == 1 else said)
-        self.fleet.devices[device].publish(payload, sum(len(sample.values) for sample in samples))
+        message = Message(readings_topic(device), _encode(said[0] if len(said) == 1 else said))
+        self.fleet.devices[device].send(message, sum(len(sample.values) for sample in samples))
 
     async def send_all(self, shift_ns: int) -> None:
         """Send what all devices hold."""

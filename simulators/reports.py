@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from simulators.faults import ALL, Fault, FaultKind
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     from simulators.faults import FaultPlan
     from simulators.world import World
 
-__all__ = ["ALWAYS", "Grid", "Report", "emissions", "overtime", "pack", "reports"]
-
-_encode = msgspec.json.Encoder().encode
+__all__ = ["ALWAYS", "Grid", "emissions", "overtime"]
 
 ALWAYS = range(-(1 << 62), 1 << 62)
 """A run without begin and end."""
@@ -83,31 +80,6 @@ class Grid:
         slot = math.floor(at / (self.step * 1e9)) - 2
         times = self.times(slot, 5)
         return slot + int(np.searchsorted(times, at))
-
-
-def reports(world: World, plan: FaultPlan, grid: Grid, first: int, count: int, seq: int) -> list[Report]:
-    """Return what the grid's device says in *count* slots from *first* on, numbered from *seq*.
-
-    A metric that is not reported is left out; a slot in which nothing is reported has no report, but keeps its number.
-    """
-    at = grid.times(first, count)
-    values = plan.apply(world, grid.device, at, world.values(grid.device, at))
-    columns = {metric: column.tolist() for metric, column in values.items()}
-    said = []
-    for row, time in enumerate(at.tolist()):
-        read = {metric: column[row] for metric, column in columns.items() if not math.isnan(column[row])}
-        if read:
-            said.append(Report(time, seq + row, read))
-    return said
-
-
-def pack(said: list[Report]) -> bytes:
-    """Return the payload of one message: an object for one report, a list for several."""
-    return _encode(_json(said[0]) if len(said) == 1 else [_json(report) for report in said])
-
-
-def _json(report: Report) -> dict[str, Any]:
-    return {"ts": report.at // 1_000_000, "values": report.values, "seq": report.seq}
 
 
 def emissions(

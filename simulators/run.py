@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from simulators.fleet import Fleet, Progress, drive
 from simulators.labels import LabelClass
 from simulators.pace import Pace
-from simulators.reports import Grid, emissions, overtime
+from simulators.reports import Grid
+from simulators.script import Script
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from simulators.device import Broker, Numbers
     from simulators.labels import Label
-    from simulators.messages import Emission, WireFormat
+    from simulators.messages import WireFormat
     from simulators.scenarios import Scenario
     from simulators.settings import SimulatorSettings
     from simulators.world import World
 
-__all__ = ["ScenarioRun", "Script", "Summary", "run_scenario"]
+__all__ = ["ScenarioRun", "Summary", "run_scenario"]
 
 _S = 1_000_000_000
 _AHEAD = 60_000  # reports computed before they are due, all devices: about 1 KB each
@@ -87,53 +88,6 @@ class Summary:
         """Return how many reports were due and never confirmed by the broker, where it confirms at all."""
         n = self.numbers
         return n.published - n.acked - n.unconfirmed + n.dropped + n.skipped + self.unsent
-
-
-class Script:
-    """What one device says in a run, in order: computed a stretch of slots at a time.
-
-    However the stretches are cut, the emissions are the same (`simulators.reports.emissions`).
-    """
-
-    def __init__(
-        self, world: World, scenario: Scenario, device: str, *, jitter: float, pack: int, first: int, stretch: int
-    ) -> None:
-        """Prepare the script of *device*; the first stretch has *first* slots, so that devices take turns."""
-        grid = self._grid = Grid(scenario.seed, device, scenario.interval_seconds, jitter)
-        self._world = world
-        self._plan = scenario.plan
-        self._pack = pack
-        self._run = range(grid.first_after(scenario.start), grid.first_after(scenario.end))
-        self._next = self._run.start
-        self._stop = self._run.stop + overtime(scenario.plan, grid, self._run)
-        self._count = first
-        self._stretch = stretch
-        self._ahead: deque[Emission] = deque()
-
-    @property
-    def due(self) -> int | None:
-        """Return when the device says the next thing, ns UTC of the world's time; None when it has said all."""
-        while not self._ahead and self._next < self._stop:
-            count = min(self._count, self._stop - self._next)
-            self._ahead.extend(
-                emissions(
-                    self._world,
-                    self._plan,
-                    self._grid,
-                    self._next,
-                    count,
-                    pack=self._pack,
-                    run=self._run,
-                    offset=-self._run.start,
-                )
-            )
-            self._next += count
-            self._count = self._stretch
-        return self._ahead[0].due if self._ahead else None
-
-    def say(self) -> Emission:
-        """Return what is said next; there must be something (`due`)."""
-        return self._ahead.popleft()
 
 
 class ScenarioRun:
@@ -268,15 +222,16 @@ class ScenarioRun:
         """Compute the first stretch of every device, while they connect."""
         least, most = _STRETCH
         stretch = max(self.pack, least, min(most, _AHEAD // len(self.fleet.devices)))
-        scripts = {}
+        scenario, scripts = self._scenario, {}
         for n, name in enumerate(self.fleet.devices):
+            grid = Grid(scenario.seed, name, scenario.interval_seconds, self._settings.jitter_seconds)
             scripts[name] = Script(
                 self._world,
-                self._scenario,
-                name,
-                jitter=self._settings.jitter_seconds,
+                scenario.plan,
+                grid,
+                range(grid.first_after(scenario.start), grid.first_after(scenario.end)),
                 pack=self.pack,
-                first=1 + n % stretch,
+                first=1 + n % stretch,  # so that devices take turns
                 stretch=stretch,
             )
             _ = scripts[name].due

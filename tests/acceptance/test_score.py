@@ -16,7 +16,8 @@ import pytest
 from core.city import Device
 from simulators.faults import Fault, FaultKind, FaultPlan
 from simulators.labels import Label, LabelClass
-from simulators.reports import Grid, pack, reports
+from simulators.reports import Grid, emissions
+from simulators.wire.json import pack
 from simulators.world import World
 from tests.stack import Stack, free_port, until
 
@@ -74,11 +75,12 @@ def labels(stack: Stack) -> Path:
         password = stack.device(device.id)["password"]
         grid = Grid(SEED, device.id, STEP)
         first = grid.first_after(now - 120 * MINUTE)
-        said = reports(world, plan, grid, first, grid.first_after(now) - first, 0)
+        sent = emissions(world, plan, grid, first, grid.first_after(now) - first, offset=-first)
+        said = [report for emission in sent for report in emission.reports]
         until(partial(is_known, stack, device.id, password, now), f"{device.id} to be known")
-        stack.publish(device.id, password, f"devices/{device.id}/readings", pack(said[:-3]))
+        stack.publish(device.id, password, f"devices/{device.id}/readings", pack(said[:-3]) or b"")
         for report in said[-3:]:
-            stack.publish(device.id, password, f"devices/{device.id}/readings", pack([report]))
+            stack.publish(device.id, password, f"devices/{device.id}/readings", pack([report]) or b"")
     told = [
         *(_label(spike) for spike in spikes if spike.device == "kerb-1"),
         _label(Fault(FaultKind.SPIKE, "kerb-3", "pm25", now - 40 * MINUTE, now - 35 * MINUTE, 500.0)),

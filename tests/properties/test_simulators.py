@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 from simulators.faults import FaultPlan
 from simulators.layout import demo_city
 from simulators.noise import gauss, key, uniform, wander
-from simulators.reports import Grid, pack, reports
+from simulators.reports import Grid
+from simulators.script import Script
 from simulators.world import World
+
+if TYPE_CHECKING:
+    from simulators.messages import Emission
 
 WORLDS = {seed: World(seed, demo_city(seed)[1]) for seed in (1, 2)}
 NAMES = sorted(WORLDS[1].devices)
@@ -41,22 +46,29 @@ def test_a_value_does_not_depend_on_order_or_on_what_else_is_asked(
 @given(
     device=st.sampled_from(NAMES),
     first=st.integers(10**6, 10**9),
-    cuts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    slots=st.integers(1, 100),
+    cuts=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     step=st.sampled_from([1.0, 5.0, 300.0]),
 )
-def test_same_seed_same_payload_bytes_however_the_slots_are_cut(
-    device: str, first: int, cuts: list[int], step: float
+def test_a_script_says_each_slot_once_and_in_order_however_it_is_cut(
+    device: str, first: int, slots: int, cuts: tuple[int, int], step: float
 ) -> None:
-    grid, plan = Grid(1, device, step, 0.4), FaultPlan()
-    whole = reports(WORLDS[1], plan, grid, first, sum(cuts), 0)
-    pieces, done = [], 0
-    for count in cuts:
-        pieces += reports(WORLDS[1], plan, grid, first + done, count, done)
-        done += count
+    def said(first_cut: int, stretch: int) -> list[Emission]:
+        run, found = range(first, first + slots), []
+        script = Script(
+            WORLDS[1], FaultPlan(), Grid(1, device, step, 0.4), run, first=first_cut, stretch=stretch, seq=7
+        )
+        while (due := script.due) is not None:
+            found.append(script.say())
+            assert found[-1].due == due
+        return found
 
-    assert [pack([r]) for r in pieces] == [pack([r]) for r in whole]
-    assert [r.seq for r in whole] == list(range(sum(cuts)))
-    assert all(a.at < b.at for a, b in pairwise(whole))
+    whole = said(0, slots)
+    reports = [report for emission in whole for report in emission.reports]
+
+    assert said(*cuts) == whole
+    assert [report.seq for report in reports] == list(range(7, 7 + slots))
+    assert all(a.at < b.at for a, b in pairwise(reports))
 
 
 def test_another_seed_is_another_city() -> None:

@@ -16,6 +16,7 @@ from core.errors import SettingsError
 from simulators import Broker, Progress, SimulatorSettings, run_city
 from simulators.device import Link
 from simulators.fleet import Fleet
+from simulators.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +37,10 @@ async def serving(names: list[str], broker: Any, clock: Any, **options: Any) -> 
         await fleet.stop()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def message(payload: bytes) -> Message:
+    return Message("devices/air-001/readings", payload)
 
 
 async def test_a_device_says_online_and_its_last_will_says_offline(
@@ -73,7 +78,7 @@ async def test_a_device_that_lost_its_socket_comes_back_and_goes_on(
         device = fleet.devices["air-001"]
         await until(lambda: fleet.connected == 1)
         for n in range(20):
-            device.publish(b'{"seq": %d}' % n, 1)
+            device.send(message(b'{"seq": %d}' % n))
             if n % 5 == 4:
                 device.cut()
                 await until(lambda: fleet.connected == 1)
@@ -98,7 +103,7 @@ async def test_what_is_published_while_the_broker_is_away_arrives_later(
         device.retry_at = math.inf  # until somebody watches
 
         for n in range(50):
-            device.publish(b"%d" % n, 1)
+            device.send(message(b"%d" % n))
         assert (device.stored, fleet.numbers.published, fleet.numbers.acked) == (50, 0, 0)
         broker.start()
         watcher = watch(broker.port)
@@ -116,10 +121,10 @@ async def test_the_store_of_an_offline_device_ends_at_its_limit(start_broker: An
     async with serving(["air-001"], broker, clock, buffer_messages=10) as fleet:
         device = fleet.devices["air-001"]
         for n in range(10):
-            device.publish(b"%d" % n, 2)
+            device.send(message(b"%d" % n), 2)
         assert (device.stored, fleet.numbers.dropped) == (10, 0)
 
-        device.publish(b"10", 2)
+        device.send(message(b"10"), 2)
 
         assert (device.stored, fleet.numbers.dropped) == (10, 2)
         await until(lambda: fleet.numbers.refusals > 0)

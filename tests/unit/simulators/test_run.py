@@ -7,7 +7,6 @@ import json
 import random
 import re
 import ssl
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,9 @@ from simulators import Broker, Progress, SimulatorSettings
 from simulators.labels import Label, LabelClass
 from simulators.layout import City, city
 from simulators.reports import Grid
-from simulators.run import ScenarioRun, Script, Summary, run_scenario
+from simulators.run import ScenarioRun, Summary, run_scenario
 from simulators.scenarios import Scenario, load_scenario
+from simulators.script import Script
 from simulators.wire import wire_format
 from simulators.world import World
 from urbanpulse.certs import Authority
@@ -236,7 +236,9 @@ async def test_another_seed_says_something_else(calm: Scenario, town: City) -> N
     def said(seed: int) -> list[Any]:
         device = town.devices[0].id
         world = World(seed, town.devices)
-        script = Script(world, replace(calm, seed=seed), device, jitter=0.4, pack=1, first=7, stretch=16)
+        grid = Grid(seed, device, calm.interval_seconds, 0.4)
+        run = range(grid.first_after(calm.start), grid.first_after(calm.end))
+        script = Script(world, calm.plan, grid, run, first=7, stretch=16)
         found = []
         while script.due is not None:
             found.append(script.say())
