@@ -4,7 +4,11 @@ It only adds flags; values are never altered. LATE and FUTURE were set by the ga
 physics (`processors.limits`); SKEW compares the device's clock with ours (`processors.skew`); DUPLICATE and CONFLICT
 compare with the reading before; the others compare with what the series has shown: FLAT (`processors.runs`), SPIKE and
 UNIT (`processors.steps`), SUSPECT (the detector). A reading that is not newer than the newest of its series gets RANGE,
-SKEW, SUSPECT and, at the same time, DUPLICATE or CONFLICT only, and teaches nothing but the clock.
+SKEW, SUSPECT and, at the same time, DUPLICATE or CONFLICT only, and teaches nothing but the clock. A value that is not
+finite, or too large to reckon with (1e30), gets RANGE and SUSPECT only, and teaches nothing.
+
+Readings of many series are taken in rounds, a column per fact (`step`); a burst of one series reading by reading, on
+plain floats (`walk`). Both do the same operations in the same order: a property test holds them to the same bits.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from core.errors import MalformedPayload
 from core.quality import Flag
 from processors import runs, skew, steps
 from processors.detectors.contract import Reason
-from processors.detectors.slots import Slots, pack_rows, rounds, unpack_rows
+from processors.detectors.formulas import LIMIT
+from processors.detectors.slots import Slots, first_of_each, pack_rows, unpack_rows
 from processors.detectors.state import decode, encode
 from processors.quality_settings import QualitySettings
 
@@ -37,7 +42,19 @@ _FLOATS = (*_SHARED, *runs.COLUMNS, *steps.COLUMNS)
 _INTS = ("last_ns", "run_ns")
 _LAYOUT = (*((name, "<f8") for name in (*_FLOATS, *skew.COLUMNS)), *((name, "<i8") for name in _INTS))
 _AT_ONCE = 4096  # readings: what a step works on stays in the cache
-_FLAT, _SPIKE = np.uint16(Flag.FLAT), np.uint16(Flag.SPIKE)
+_RANGE, _RATE, _SPIKE, _FLAT, _SKEW, _DUPLICATE, _CONFLICT, _UNIT, _SUSPECT = (
+    np.uint16(flag)
+    for flag in (
+        *(Flag.RANGE, Flag.RATE, Flag.SPIKE, Flag.FLAT, Flag.SKEW),
+        *(Flag.DUPLICATE, Flag.CONFLICT, Flag.UNIT, Flag.SUSPECT),
+    )
+)
+_ROUND_US, _SERIES_US, _READING_US = 200, 100, 1.5  # a round, and series by series: measured, within a factor of two
+
+
+def _is_burst(series: int, readings: int) -> bool:
+    """Return whether so many *readings* of so few *series* are cheaper taken series by series than in rounds."""
+    return series * (_SERIES_US * series + _READING_US * readings) < _ROUND_US * readings
 
 
 def outside(value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -74,22 +91,28 @@ class QualityCheck:
         """
         mask = batch.quality.copy()
         kind = known.rows(batch.series)
-        mask[outside(batch.value, known.low[kind], known.high[kind])] |= np.uint16(Flag.RANGE)
-        rows = np.flatnonzero(np.isfinite(batch.value))
+        mask[outside(batch.value, known.low[kind], known.high[kind])] |= _RANGE
+        rows = np.flatnonzero(np.abs(batch.value) <= LIMIT)  # not so for NaN
         slot = self._slots.claim(batch.series[rows])
         found = slot >= 0
         self.refused += int(np.count_nonzero(~found))
         rows, slot = rows[found], slot[found]
         self._reserve()
-        for turn in rounds(slot, self._mark):
-            for begin in range(0, len(turn), _AT_ONCE):
-                here = turn[begin : begin + _AT_ONCE]
-                at = rows[here]
-                mask[at] |= self._clock(slot[here], batch.measured[at], batch.received[at])
-                mask[at] |= self._step(slot[here], batch.measured[at], batch.value[at], kind[at], known)
+        while len(rows):
+            first = first_of_each(slot, self._mark)
+            now = rows[first]
+            if _is_burst(len(now), len(rows)):
+                self._walk_all(slot, rows, batch, kind, known, mask)
+                break
+            who = slot[first]
+            for begin in range(0, len(now), _AT_ONCE):
+                at, here = now[begin : begin + _AT_ONCE], who[begin : begin + _AT_ONCE]
+                mask[at] |= self._clock(here, batch.measured[at], batch.received[at])
+                mask[at] |= self._step(here, batch.measured[at], batch.value[at], kind[at], known)
+            rows, slot = rows[~first], slot[~first]
         suspect = scores.severity >= self.settings.suspect_severity
         suspect &= (scores.reason != Reason.FLAT) | ((mask & _FLAT) != 0)
-        mask[suspect] |= np.uint16(Flag.SUSPECT)
+        mask[suspect] |= _SUSPECT
         return mask
 
     def _clock(
@@ -98,7 +121,7 @@ class QualityCheck:
         columns = self._clocks[slot].T.copy()
         off = skew.step(dict(zip(skew.COLUMNS, columns, strict=True)), measured, received, self.settings)
         self._clocks[slot] = columns.T
-        return np.where(off, np.uint16(Flag.SKEW), np.uint16(0))
+        return np.where(off, _SKEW, np.uint16(0))
 
     def _step(
         self,
@@ -118,8 +141,8 @@ class QualityCheck:
         if not newer.all():
             again = ~newer & (elapsed == 0)
             same = value == state["last_value"]
-            flags[again & same] |= np.uint16(Flag.DUPLICATE)
-            flags[again & ~same] |= np.uint16(Flag.CONFLICT)
+            flags[again & same] |= _DUPLICATE
+            flags[again & ~same] |= _CONFLICT
             keep = np.flatnonzero(newer)
             flags[keep] = self._step(slot[keep], measured[keep], value[keep], kind[keep], known)
             return flags
@@ -127,16 +150,68 @@ class QualityCheck:
         times[1][new] = measured[new]
         change = np.abs(value - state["last_value"])
         minutes = elapsed * (1 / 60e9)
-        flags[(change > known.jump[kind] + known.per_minute[kind] * minutes) & ~new] |= np.uint16(Flag.RATE)
+        flags[(change > known.jump[kind] + known.per_minute[kind] * minutes) & ~new] |= _RATE
         plan = self.settings
         flags[runs.step(state, times[1], measured, value, known.rests[kind], self._improbable, plan)] |= _FLAT
         spike, unit = steps.step(state, value, known.units[kind], plan)
         flags[spike] |= _SPIKE
-        flags[unit] |= np.uint16(Flag.UNIT)
+        flags[unit] |= _UNIT
         state["last_value"][:] = value
         state["seen"] += 1
         times[0] = measured
         self._floats[slot], self._ints[slot] = columns.T, times.T
+        return flags
+
+    def _walk_all(
+        self,
+        slot: NDArray[np.int32],
+        rows: NDArray[np.intp],
+        batch: ReadingBatch,
+        kind: NDArray[np.int16],
+        known: LimitTable,
+        mask: NDArray[np.uint16],
+    ) -> None:
+        """Judge and learn the readings at *rows*, series by series, adding to *mask*."""
+        order = np.argsort(slot, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(slot[order])) + 1):
+            at, who = rows[group], int(slot[group[0]])
+            off, clock = skew.walk(self._clocks[who].tolist(), batch.measured[at], batch.received[at], self.settings)
+            self._clocks[who] = clock
+            mask[at[off]] |= _SKEW
+            mask[at] |= self._walk(who, batch.measured[at], batch.value[at], int(kind[at[0]]), known)
+
+    def _walk(
+        self, slot: int, measured: NDArray[np.int64], value: NDArray[np.float64], kind: int, known: LimitTable
+    ) -> NDArray[np.uint16]:
+        """Do what `_step` does for readings of one series, one after the other."""
+        flags = np.zeros(len(value), np.uint16)
+        last, seen, *state = self._floats[slot].tolist()
+        newest, began = self._ints[slot].tolist()
+        if not seen:
+            last, newest, began = float(value[0]), int(measured[0]) - 1, int(measured[0])
+        elapsed = measured - np.maximum.accumulate(np.concatenate([[newest], measured[:-1]]))
+        newer = elapsed > 0
+        learned = np.flatnonzero(newer)
+        previous = np.concatenate([[last], value[learned]])[np.cumsum(newer) - newer]
+        again = elapsed == 0
+        flags[again] = np.where(value[again] == previous[again], _DUPLICATE, _CONFLICT)
+        if not len(learned):
+            return flags
+        measured, value, previous = measured[learned], value[learned], previous[learned]
+        found, before = np.zeros(len(value), np.uint16), seen + np.arange(len(value))
+        fast = known.jump[kind] + known.per_minute[kind] * (elapsed[learned] * (1 / 60e9))
+        found[(np.abs(value - previous) > fast) & (before > 0)] |= _RATE
+        plan, cut = self.settings, len(runs.COLUMNS)
+        flat, of_runs, began = runs.walk(
+            state[:cut], began, measured, value, previous, before, known.rests[kind], self._improbable, plan
+        )
+        spike, unit, of_steps = steps.walk(state[cut:], value, previous, before, known.units[kind], plan)
+        found[flat] |= _FLAT
+        found[spike] |= _SPIKE
+        found[unit] |= _UNIT
+        flags[learned] |= found
+        self._floats[slot] = (value[-1], seen + len(value), *of_runs, *of_steps)
+        self._ints[slot] = measured[-1], began
         return flags
 
     def _reserve(self) -> None:

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from processors.quality_settings import QualitySettings
 
-__all__ = ["COLUMNS", "lengths", "step"]
+__all__ = ["COLUMNS", "lengths", "step", "walk"]
 
 COLUMNS = (
     "run",  # readings of the current run
@@ -114,3 +114,97 @@ def step(
     flat &= (value != rests[:, 0]) & (value != rests[:, 1])
     state["was_flat"][:] = flat | (same & (state["was_flat"] > 0))
     return flat
+
+
+def walk(
+    state: Sequence[float],
+    began: int,
+    measured: NDArray[np.int64],
+    value: NDArray[np.float64],
+    previous: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    rests: NDArray[np.float64],
+    improbable: NDArray[np.float64],
+    plan: QualitySettings,
+) -> tuple[NDArray[np.bool_], tuple[float, ...], int]:
+    """Do what `step` does for N readings of one series, one after the other, operation by operation.
+
+    Args:
+        state: what is known of the series, by `COLUMNS`.
+        began: when the current run began, ns.
+        measured: int64[N] ns, ascending.
+        value: float64[N], finite.
+        previous: the reading before each, float64[N].
+        seen: how many there were before each, float64[N].
+        rests: values of which rests are known beforehand, float64[2].
+        improbable: `lengths` of the decades in the settings.
+        plan: settings.
+
+    Returns:
+        Which readings are in a run that nothing explains, bool[N]; the state after them; when the run began.
+    """
+    known = (previous == rests[0]) | (previous == rests[1])
+    same = (value == previous) & (seen > 0)
+    may_be_flat = (seen >= plan.warm_readings) & (value != rests[0]) & (value != rests[1])
+    gains = np.maximum(_RATE, 1 / (seen + 1))
+    shrink = 1 - 0.5 ** (1 / plan.half_life_readings)
+    run, was_flat, record, repeats, rest_value, rest_record, taught, visits = state
+    flat = np.zeros(len(value), bool)
+    readings, least = plan.flat_readings, plan.flat_seconds * 1e9
+    for row, (now, at, again, gain, is_known, may) in enumerate(
+        zip(
+            value.tolist(), measured.tolist(), same.tolist(), gains.tolist(), known.tolist(), may_be_flat.tolist(),
+            strict=True,
+        )
+    ):  # fmt: skip
+        if again:
+            repeats += gain * (1.0 - repeats)
+            record -= record * shrink
+            run += 1.0
+        else:
+            if run >= readings or was_flat > 0:
+                record, rest_value, rest_record, taught, visits = _finish(
+                    run, float(previous[row]), was_flat, record, rest_value, rest_record, taught, visits, plan,
+                    is_known=is_known,
+                )  # fmt: skip
+            elif run > record and not is_known:
+                record = run
+            record -= record * shrink
+            repeats += gain * (0.0 - repeats)
+            run, was_flat, began = 1.0, 0.0, at
+        if not may or run < readings or float(at - began) < least:
+            continue
+        if now == rest_value and visits >= _TWICE:
+            most = plan.flat_rest_factor * rest_record + 3
+        else:
+            most = plan.flat_factor * max(record, taught if visits < _TWICE else 0.0) + 3
+        if run > most and run >= improbable.item(min(int(repeats * _BINS), _BINS - 1)):
+            flat[row], was_flat = True, 1.0
+    return flat, (run, was_flat, record, repeats, rest_value, rest_record, taught, visits), began
+
+
+def _finish(
+    run: float,
+    value: float,
+    was_flat: float,
+    record: float,
+    rest_value: float,
+    rest_record: float,
+    taught: float,
+    visits: float,
+    plan: QualitySettings,
+    *,
+    is_known: bool,
+) -> tuple[float, float, float, float, float]:
+    """Return record, rest value, its record, what it taught, and its visits, after a run of *value* has ended."""
+    young = taught if visits < _TWICE else 0.0
+    lesson = min(run, plan.flat_lesson * max(record, young) + 1) if was_flat > 0 else run
+    if is_known:
+        return record, rest_value, rest_record, taught, visits
+    if run < plan.flat_readings:
+        return max(record, lesson), rest_value, rest_record, taught, visits
+    if value == rest_value and visits > 0:
+        return record, rest_value, max(rest_record, run), max(taught, lesson), visits + 1
+    if visits < _TWICE or run > plan.flat_factor * rest_record:
+        return max(record, young), value, run, lesson, 1.0  # a candidate that gives way was a habit like others
+    return max(record, lesson), rest_value, rest_record, taught, visits

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from processors.quality_settings import QualitySettings
 
-__all__ = ["COLUMNS", "step"]
+__all__ = ["COLUMNS", "step", "walk"]
 
 COLUMNS = (
     "lag",  # estimate, seconds: positive = the clock is behind
@@ -62,3 +62,26 @@ def step(
     found: NDArray[np.bool_] = agrees & (np.abs(lag) >= plan.skew_seconds)
     found &= (agreed >= plan.skew_readings) & (now - since >= plan.skew_for_seconds)
     return found
+
+
+def walk(
+    state: Sequence[float], measured: NDArray[np.int64], received: NDArray[np.int64], plan: QualitySettings
+) -> tuple[NDArray[np.bool_], tuple[float, ...]]:
+    """Do what `step` does for N readings of one series, one after the other: what is off, and the state after it."""
+    lag, agreed, since = state
+    found = np.zeros(len(measured), bool)
+    for row, (delay, now) in enumerate(
+        zip(((received - measured) * 1e-9).tolist(), (received * 1e-9).tolist(), strict=True)
+    ):
+        off = delay - lag
+        distance = abs(off)
+        if agreed > 0 and (distance <= _NEAR_SECONDS or distance <= _NEAR_SHARE * abs(lag)):
+            agreed = agreed + 1 if agreed < _MOST else _MOST
+            lag += _GAIN * off
+            if abs(lag) >= plan.skew_seconds and agreed >= plan.skew_readings:
+                found[row] = now - since >= plan.skew_for_seconds
+            continue
+        agreed -= _FORGIVES
+        if agreed <= 0:
+            lag, since, agreed = lag + off, now, 1.0
+    return found, (lag, agreed, since)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from processors.quality_settings import QualitySettings
 
-__all__ = ["COLUMNS", "step"]
+__all__ = ["COLUMNS", "step", "walk"]
 
 COLUMNS = (
     "before",  # the reading before the last one
@@ -115,3 +115,99 @@ def _unit(
     scatter += gain * (np.abs(distance) - scatter)
     level += np.maximum(_LEVEL_RATE, gain) * distance
     return found
+
+
+def walk(
+    state: Sequence[float],
+    value: NDArray[np.float64],
+    previous: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    units: NDArray[np.float64],
+    plan: QualitySettings,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[float, ...]]:
+    """Do what `step` does for N readings of one series, one after the other, operation by operation.
+
+    Args:
+        state: what is known of the series, by `COLUMNS`.
+        value: float64[N], finite.
+        previous: the reading before each, float64[N].
+        seen: how many there were before each, float64[N].
+        units: factor and offset of other units, float64[M, 2], NaN = none.
+        plan: settings.
+
+    Returns:
+        Which readings are a spike and which are in another unit, bool[N] each; the state after them.
+    """
+    first, before_away, usual, largest, *of_unit = state
+    if seen[0] == 0:
+        first = of_unit[0] = float(value[0])
+    size = np.abs(value - previous)
+    away = np.minimum(size, np.abs(value - np.concatenate([[first], previous[:-1]])))
+    gain = np.maximum(_RATE, 1 / (seen + 1))
+    warm = seen >= plan.warm_readings
+    shrink = 1 - 0.5 ** (1 / plan.half_life_readings)
+    most, factor = plan.spike_steps, plan.spike_factor
+    spike = np.zeros(len(value), bool)
+    for row, (step_size, now, rate, is_warm) in enumerate(
+        zip(size.tolist(), away.tolist(), gain.tolist(), warm.tolist(), strict=True)
+    ):
+        top = most * usual
+        is_spike = is_warm and now > top and now > factor * largest and usual > 0
+        usual += rate * ((top if top < step_size and usual > 0 else step_size) - usual)
+        largest -= largest * shrink
+        if step_size < before_away / 2 and before_away > largest:
+            largest = before_away
+        if is_spike:
+            spike[row] = True
+            largest = max(largest, min(now, _LESSON * largest))
+        elif now > largest:
+            largest = now
+        before_away = now
+    unit, of_unit = _walk_unit(of_unit, value, previous, gain, warm, units, plan)
+    return spike, unit, (float(previous[-1]), before_away, usual, largest, *of_unit)
+
+
+def _walk_unit(
+    state: Sequence[float],
+    value: NDArray[np.float64],
+    previous: NDArray[np.float64],
+    gain: NDArray[np.float64],
+    warm: NDArray[np.bool_],
+    units: NDArray[np.float64],
+    plan: QualitySettings,
+) -> tuple[NDArray[np.bool_], list[float]]:
+    level, scatter, unit, fits = state
+    pairs = [(factor, offset) for factor, offset in units.tolist() if factor == factor]  # noqa: PLR0124 - NaN
+    found = np.zeros(len(value), bool)
+    rates = np.maximum(_LEVEL_RATE, gain)
+    for row, (now, rate, level_rate, is_warm) in enumerate(
+        zip(value.tolist(), gain.tolist(), rates.tolist(), warm.tolist(), strict=True)
+    ):
+        near, share = _NEAR * scatter, _SHARE * abs(level)
+        near = share if share > near else near  # noqa: FURB136 - a call of `max` costs three times as much
+        distance = now - level
+        if is_warm and abs(distance) > 2 * near:
+            pick, off = 0, np.inf
+            for k, (factor, offset) in enumerate(pairs, 1):
+                back = (now - offset) / factor
+                if abs(back - level) < off:
+                    pick, off, plain = k, abs(back - level), back
+            fit = off <= near and (pairs[pick - 1][1] != 0 or abs(level) > near)
+            if fit and (unit == pick or abs(float(previous[row]) - level) <= near):
+                fits = min((fits if unit == pick else 0) + 1, _MOST_FITS)
+                unit, distance = float(pick), plain - level
+                is_close = 1 / _CLOSE < pairs[pick - 1][0] < _CLOSE
+                found[row] = fits >= plan.unit_readings * (4 if is_close else 1)
+            else:
+                unit = fits = 0.0
+        else:
+            unit = fits = 0.0
+        if scatter > 0:
+            limit = 3 * near
+            if distance > limit:
+                distance = limit
+            elif distance < -limit:
+                distance = -limit
+        scatter += rate * (abs(distance) - scatter)
+        level += level_rate * distance
+    return found, [level, scatter, unit, fits]

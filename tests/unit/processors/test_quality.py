@@ -154,6 +154,18 @@ def test_batches_cut_anywhere_give_the_same_flags_and_state() -> None:
     assert {0, int(Flag.RANGE), int(Flag.FLAT)} <= set(whole[0])
 
 
+@pytest.mark.parametrize("times", [1, 300], ids=["a few", "a burst"])
+def test_what_is_too_large_to_reckon_with_teaches_nothing(times: int) -> None:
+    check, plain = QualityCheck(), QualityCheck()
+    for each in (check, plain):
+        flags(each, busy(200))
+
+    found = flags(check, [1.7e308, -1.7e308, float("inf"), float("nan"), 1.0001e30] * times, start=200)
+
+    assert found == [Flag(0), Flag(0), Flag(0), Flag.RANGE, Flag(0)] * times  # no limits are known of "some"
+    assert check.to_bytes() == plain.to_bytes()
+
+
 def test_series_beyond_the_limit_are_counted_and_never_flat() -> None:
     check = QualityCheck(QualitySettings(max_series=1))
     flags(check, busy(200))
