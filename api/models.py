@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.accounts import Role
 from core.alerts import AlertState, Classification, EventKind, Priority
+from core.city import LONGEST_INTERVAL_SECONDS
 
 __all__ = [
     "AlertHistory",
@@ -95,6 +96,7 @@ class DeviceOut(_Model):
     name: str
     lat: float | None
     lon: float | None
+    interval_seconds: float | None = Field(description="How often it is declared to report; null: that is learned.")
     online: bool | None = Field(description="null: it never said.")
     since: str | None
 
@@ -114,6 +116,9 @@ class NewDevice(_Model):
     name: str = Field("", max_length=200)
     lat: float | None = Field(None, ge=-90, le=90)
     lon: float | None = Field(None, ge=-180, le=180)
+    interval_seconds: float | None = Field(
+        None, ge=1, le=LONGEST_INTERVAL_SECONDS, description="How often it reports; otherwise that is learned."
+    )
 
 
 class Credential(_Model):

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 from core.errors import MalformedPayload
 
-__all__ = ["NAME", "SERIES_BLOCK", "Device", "District", "Series", "check_name"]
+__all__ = ["LONGEST_INTERVAL_SECONDS", "NAME", "SERIES_BLOCK", "Device", "District", "Series", "check_name"]
 
 SERIES_BLOCK = 4096
 """Series ids reserved for a district at a time (evidence: a 7-day district query fell from 0.9 s to 0.1 s)."""
+
+LONGEST_INTERVAL_SECONDS = 31 * 86_400
+"""What reports more seldom than this is not watched by the clock."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Ids of districts, devices and metrics: safe in an MQTT topic, a NATS subject, a URL and a file name."""
@@ -42,7 +45,10 @@ class District:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A thing that publishes. Place is WGS 84 degrees; None where nobody said."""
+    """A thing that publishes. Place is WGS 84 degrees; None where nobody said.
+
+    `interval_seconds` is how often it is declared to report, None: to be learned.
+    """
 
     id: str
     kind: str
@@ -50,18 +56,27 @@ class Device:
     name: str = ""
     lat: float | None = None
     lon: float | None = None
+    interval_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_name("device", self.id)
         check_name("kind", self.kind)
         check_name("district", self.district)
+        if self.interval_seconds is not None and not 1 <= self.interval_seconds <= LONGEST_INTERVAL_SECONDS:
+            raise MalformedPayload(
+                "bad_interval", f"device {self.id}: interval {self.interval_seconds:.10g} s: 1 s to 31 days expected"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one device; `id` never changes and is never used again."""
+    """One metric of one device; `id` never changes and is never used again.
+
+    `interval_seconds` is how often its device is declared to report, None: to be learned.
+    """
 
     id: int
     device: str
     metric: str
     district: str
+    interval_seconds: float | None = None

@@ -52,13 +52,20 @@ def add_device(
     name: str = "",
     lat: float | None = None,
     lon: float | None = None,
+    interval: str | None = None,
 ) -> dict[str, Any]:
-    """Register a device; return `{"username", "password"}`."""
+    """Register a device; return `{"username", "password"}`. *interval* is a duration such as `10m`."""
     if kind not in KINDS:
         raise SettingsError("--kind", f"{kind!r}: one of {', '.join(KINDS)} expected")
+    seconds = None
+    if interval is not None:
+        from urbanpulse.scoring import parse_duration  # noqa: PLC0415 - brings the whole scoring along
+
+        seconds = parse_duration("--interval", interval) / 10**9
+    new = Device(device, kind, district, name, lat, lon, seconds)
     secret = new_secret()
     with _catalog(settings) as catalog:
-        catalog.registry.add_device(Device(device, kind, district, name, lat, lon), hash_device_secret(secret))
+        catalog.registry.add_device(new, hash_device_secret(secret))
     return {"username": device, "password": secret}
 
 
@@ -74,6 +81,7 @@ def list_devices(settings: Settings) -> list[dict[str, Any]]:
                 "name": device.name,
                 "lat": device.lat,
                 "lon": device.lon,
+                "interval_seconds": device.interval_seconds,
                 "online": statuses[device.id][0] if device.id in statuses else None,
             }
             for device in catalog.registry.devices()

@@ -47,6 +47,7 @@ def devices(
                     "name": device.name,
                     "lat": device.lat,
                     "lon": device.lon,
+                    "interval_seconds": device.interval_seconds,
                     "online": online,
                     "since": None if since is None else iso(since),
                 }
@@ -58,7 +59,7 @@ def devices(
 def add_device(_: Admin, context: Ctx, body: NewDevice) -> Response:
     """Register a device and return its credential for the broker, once."""
     secret = new_secret()
-    device = Device(body.id, body.kind, body.district, body.name, body.lat, body.lon)
+    device = Device(body.id, body.kind, body.district, body.name, body.lat, body.lon, body.interval_seconds)
     context.ports.devices.add_device(device, hash_device_secret(secret))
     return json_response({"username": device.id, "password": secret}, 201)
 

@@ -44,7 +44,7 @@ class SqlRegistry:
     def devices(self) -> list[Device]:
         """Return all devices by id; removed ones are not listed."""
         t = tables.device.c
-        columns = (t.id, t.kind, t.district, t.name, t.lat, t.lon)
+        columns = (t.id, t.kind, t.district, t.name, t.lat, t.lon, t.interval_seconds)
         with self._store.read() as db:
             return [Device(*row) for row in db.execute(select(*columns).where(~t.removed).order_by(t.id))]
 
@@ -102,6 +102,7 @@ class SqlRegistry:
                     "name": device.name,
                     "lat": device.lat,
                     "lon": device.lon,
+                    "interval_seconds": device.interval_seconds,
                     "secret_hash": secret_hash,
                     "removed": False,
                 }
@@ -131,7 +132,13 @@ class SqlRegistry:
             return {row.id: row.secret_hash for row in rows}
 
 
-_SERIES = select(tables.series.c.id, tables.series.c.device, tables.series.c.metric, tables.series.c.district)
+_SERIES = select(
+    tables.series.c.id,
+    tables.series.c.device,
+    tables.series.c.metric,
+    tables.series.c.district,
+    tables.device.c.interval_seconds,
+).join(tables.device, tables.device.c.id == tables.series.c.device)
 
 
 def _series(row: Iterable[object]) -> Series:
@@ -158,25 +165,26 @@ def _find(db: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, s
 def _create(db: Connection, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Series]:
     if not missing:
         return {}
-    districts = _districts_of(db, sorted({device for device, _ in missing}))
+    devices = _facts_of(db, sorted({device for device, _ in missing}))
     created = {}
-    for district in sorted(set(districts.values())):
-        pairs = [(device, metric) for device, metric in missing if districts[device] == district]
+    for district in sorted({district for district, _ in devices.values()}):
+        pairs = [(device, metric) for device, metric in missing if devices[device][0] == district]
         for (device, metric), number in zip(pairs, _take_ids(db, district, len(pairs)), strict=True):
             check_name("metric", metric)
-            created[device, metric] = Series(number, device, metric, district)
+            created[device, metric] = Series(number, device, metric, district, devices[device][1])
     rows = [{"id": s.id, "device": s.device, "metric": s.metric, "district": s.district} for s in created.values()]
     db.execute(insert(tables.series), rows)
     count(db, _REVISION)
     return created
 
 
-def _districts_of(db: Connection, devices: Sequence[str]) -> dict[str, str]:
+def _facts_of(db: Connection, devices: Sequence[str]) -> dict[str, tuple[str, float | None]]:
+    """Return district and declared interval of each of *devices*."""
     t = tables.device.c
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, float | None]] = {}
     for chunk in in_chunks(devices):
-        rows = db.execute(select(t.id, t.district).where(t.id.in_(chunk), ~t.removed))
-        found |= {row.id: row.district for row in rows}
+        rows = db.execute(select(t.id, t.district, t.interval_seconds).where(t.id.in_(chunk), ~t.removed))
+        found |= {row.id: (row.district, row.interval_seconds) for row in rows}
     if unknown := [device for device in devices if device not in found]:
         raise NotFound(f"device {unknown[0]}: not registered" + (f", nor {len(unknown) - 1} more" * (len(unknown) > 1)))
     return found

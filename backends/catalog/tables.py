@@ -88,6 +88,7 @@ device = Table(
     Column("name", Text, nullable=False),
     Column("lat", Float),
     Column("lon", Float),
+    Column("interval_seconds", Float),
     Column("secret_hash", Text, nullable=False),
     Column("removed", Boolean, nullable=False),
 )

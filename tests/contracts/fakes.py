@@ -104,13 +104,14 @@ class MemoryRegistry:
             if device not in self._devices:
                 raise NotFound(f"device {device}: not registered")
         for device, metric in sorted(missing, key=lambda pair: self._devices[pair[0]].district):
-            district = self._devices[device].district
+            known = self._devices[device]
+            district = known.district
             number = self._next.get(district, 0)
             if number % SERIES_BLOCK == 0:
                 number = self._blocks * SERIES_BLOCK
                 self._blocks += 1
             self._next[district] = number + 1
-            self._series[device, metric] = Series(number, device, metric, district)
+            self._series[device, metric] = Series(number, device, metric, district, known.interval_seconds)
         self._revision += bool(missing)
         return [self._series[pair] for pair in pairs]
 

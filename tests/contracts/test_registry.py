@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMPLEMENTATIONS = ["memory", *DATABASES]
-DEVICES = [Device("air-1", "air", "center"), Device("air-2", "air", "north"), Device("noise-1", "noise", "center")]
+DEVICES = [
+    Device("air-1", "air", "center"),
+    Device("air-2", "air", "north", interval_seconds=600),
+    Device("noise-1", "noise", "center"),
+]
 
 
 def test_the_suite_runs_on_every_registry() -> None:
@@ -42,7 +47,7 @@ def test_series_are_dense_within_the_block_of_their_district(registry: Any) -> N
 
     assert [series.id for series in got] == [0, SERIES_BLOCK, 1, 2]
     assert registry.series() == sorted(got, key=lambda series: series.id)
-    assert got[1] == Series(SERIES_BLOCK, "air-2", "pm25", "north")
+    assert got[1] == Series(SERIES_BLOCK, "air-2", "pm25", "north", 600)
 
 
 def test_the_same_pair_is_the_same_series_always(registry: Any) -> None:
@@ -81,6 +86,14 @@ def test_the_revision_grows_with_every_change_and_with_nothing_else(registry: An
 
 def test_devices_come_by_id(registry: Any) -> None:
     assert registry.devices() == sorted(DEVICES, key=lambda device: device.id)
+
+
+def test_a_series_knows_the_interval_that_its_device_declares(registry: Any) -> None:
+    made = registry.allocate([("air-2", "pm25"), ("noise-1", "noise")])
+
+    assert [series.interval_seconds for series in made] == [600, None]
+    assert sorted(registry.series(), key=lambda series: series.device) == made
+    assert registry.allocate([("air-2", "no2")])[0].interval_seconds == 600
 
 
 # -- administration: the catalog only ----------------------------------------------------------------------------------
@@ -122,13 +135,14 @@ def test_a_metric_whose_id_cannot_stand_in_a_topic_is_refused_and_creates_nothin
 
 
 def test_a_removed_device_is_gone_but_its_series_and_its_id_stay(catalog: Catalog) -> None:
-    catalog.registry.add_device(DEVICES[0], "hash")
+    catalog.registry.add_device(replace(DEVICES[0], interval_seconds=600), "hash")
     series = catalog.registry.allocate([("air-1", "pm25")])
 
     catalog.registry.remove_device("air-1")
 
     assert (catalog.registry.devices(), catalog.registry.credentials()) == ([], {})
     assert catalog.registry.series() == series
+    assert series[0].interval_seconds == 600  # what was judged by it is judged by it again
     with pytest.raises(Conflict, match="air-1: the id belonged to a removed device"):
         catalog.registry.add_device(DEVICES[0], "hash")
     with pytest.raises(NotFound, match="air-1"):

@@ -25,16 +25,26 @@ def device_add(
     name: Annotated[str, typer.Option(help="Name for people.")] = "",
     lat: Annotated[float | None, typer.Option(min=-90, max=90, help="Latitude, degrees.")] = None,
     lon: Annotated[float | None, typer.Option(min=-180, max=180, help="Longitude, degrees.")] = None,
+    interval: Annotated[
+        str | None, typer.Option(help="How often it reports, such as 30s, 10m or 1h; otherwise that is learned.")
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a device and print its MQTT credentials, once."""
     from urbanpulse.administration import add_device
 
-    show(
-        add_device(load_settings(config), device=device, kind=kind, district=district, name=name, lat=lat, lon=lon),
-        as_json=as_json,
+    credential = add_device(
+        load_settings(config),
+        device=device,
+        kind=kind,
+        district=district,
+        name=name,
+        lat=lat,
+        lon=lon,
+        interval=interval,
     )
+    show(credential, as_json=as_json)
 
 
 @device_app.command("list")

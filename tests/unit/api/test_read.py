@@ -283,12 +283,24 @@ async def test_devices_say_whether_they_are_there(world: World) -> None:
 
 async def test_a_device_gets_a_credential_once_and_its_hash_is_stored(world: World) -> None:
     async with world.client(Role.ADMIN) as client:
-        made = await client.post("/api/v1/devices", json={"id": "new-1", "kind": "air", "district": "north"})
+        made = await client.post(
+            "/api/v1/devices", json={"id": "new-1", "kind": "air", "district": "north", "interval_seconds": 600}
+        )
+        unheard_of = await client.post(
+            "/api/v1/devices", json={"id": "new-2", "kind": "air", "district": "north", "interval_seconds": 0.5}
+        )
         again = await client.post("/api/v1/devices", json={"id": "new-1", "kind": "air", "district": "north"})
+        listed = (await client.get("/api/v1/devices")).json()
         gone = await client.delete("/api/v1/devices/new-1")
         twice = await client.delete("/api/v1/devices/new-1")
 
     assert (made.status_code, again.status_code, gone.status_code, twice.status_code) == (201, 409, 204, 404)
+    assert unheard_of.status_code == 422
+    assert [(d["id"], d["interval_seconds"]) for d in listed["items"]] == [
+        ("air-1", None),
+        ("noise-1", None),
+        ("new-1", 600),
+    ]
     assert made.json()["username"] == "new-1"
     assert len(made.json()["password"]) >= 43
     assert made.json()["password"] not in world.city.hashes["new-1"]

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 import backends.catalog
 from backends.catalog import CatalogSettings, open_catalog, tables
 from backends.catalog.engine import HEAD
-from core.city import Device
+from core.city import Device, Series
 from core.errors import SettingsError, Unavailable
 
 AIR = Device("air-1", "air", "center")
@@ -58,8 +58,25 @@ def test_a_catalog_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
     db.close()
 
-    with pytest.raises(SettingsError, match="version 9999, 0001 is the newest known"):
+    with pytest.raises(SettingsError, match="version 9999, 0002 is the newest known"):
         open_catalog(url(tmp_path), CatalogSettings())
+
+
+def test_a_catalog_of_the_first_version_is_brought_up_to_date_with_what_is_in_it(tmp_path: Path) -> None:
+    open_catalog(url(tmp_path), CatalogSettings()).close()
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as db:
+        db.execute("ALTER TABLE device DROP COLUMN interval_seconds")
+        db.execute("INSERT INTO district VALUES ('center', 'center', '[]')")
+        db.execute("INSERT INTO device VALUES ('air-1', 'air', 'center', '', NULL, NULL, 'hash', 0)")
+        db.execute("INSERT INTO series VALUES (0, 'air-1', 'pm25', 'center')")
+        db.execute("UPDATE alembic_version SET version_num = '0001'")
+    db.close()
+
+    catalog = open_catalog(url(tmp_path), CatalogSettings())
+
+    assert catalog.registry.devices() == [AIR]
+    assert catalog.registry.series() == [Series(0, "air-1", "pm25", "center")]
+    catalog.close()
 
 
 @pytest.mark.parametrize(
