@@ -54,7 +54,7 @@ class LimitTable:
     Attributes:
         low, high: inclusive limits, float64[K].
         jump, per_minute: fastest change, float64[K]; an infinite jump = any.
-        rests: values at which it is normal to stay, float64[K, 2], NaN = none.
+        rests: values at which it is normal to stay, float64[2, K], NaN = none.
         units: factor and offset of other units, float64[K, M, 2], NaN = none.
 
     Raises:
@@ -68,10 +68,10 @@ class LimitTable:
         self._of = np.zeros(0, np.int16)
         self.low, self.high = np.array([f.low for f in facts]), np.array([f.high for f in facts])
         self.jump, self.per_minute = np.array([f.jump for f in facts]), np.array([f.per_minute for f in facts])
-        self.rests = np.full((len(facts), 2), np.nan)
+        self.rests = np.full((2, len(facts)), np.nan)
         self.units = np.full((len(facts), _MOST, 2), np.nan)
         for row, fact in enumerate(facts):
-            self.rests[row, : len(fact.rests)] = fact.rests
+            self.rests[: len(fact.rests), row] = fact.rests
             for at, pair in enumerate(CONVERSIONS.get(fact.unit, ())):
                 self.units[row, at] = pair
 

@@ -63,6 +63,7 @@ def step(
     began: NDArray[np.int64],
     measured: NDArray[np.int64],
     value: NDArray[np.float64],
+    share: NDArray[np.float64],
     rests: NDArray[np.float64],
     improbable: NDArray[np.float64],
     plan: QualitySettings,
@@ -74,45 +75,77 @@ def step(
         began: when the current run began, int64[N] ns, changed in place.
         measured: int64[N] ns, after the newest of each series.
         value: float64[N], finite.
-        rests: values of which rests are known beforehand, float64[N, 2].
+        share: of each reading in all of its series so far, 1 / (seen + 1), float64[N].
+        rests: values of which rests are known beforehand, float64[2, N].
         improbable: `lengths` of the decades in the settings.
         plan: settings.
     """
-    seen, last, run, rest_value = state["seen"], state["last_value"], state["run"], state["rest_value"]
-    record, rest_record, visits = state["record"], state["rest_record"], state["rest_visits"]
-    taught = state["rest_taught"]
-    same = (value == last) & (seen > 0)
+    last, run, record = state["last_value"], state["run"], state["record"]
+    same = (value == last) & (state["seen"] > 0)
 
     # a run is finished: whose record is it?
-    finished = np.where(same, 0.0, run)
-    known = (last == rests[:, 0]) | (last == rests[:, 1])
-    longest = np.maximum(record, np.where(visits < _TWICE, taught, 0.0))
-    lesson = np.where(state["was_flat"] > 0, np.minimum(finished, plan.flat_lesson * longest + 1), finished)
-    is_long = (finished >= plan.flat_readings) & ~known
-    back = is_long & (last == rest_value) & (visits > 0)
-    fresh = is_long & ~back & ((visits < _TWICE) | (finished > plan.flat_factor * rest_record))
-    # a candidate that gives way was a habit like others
-    np.maximum(
-        record, np.where(fresh, np.where(visits < _TWICE, taught, 0.0), np.where(back | known, 0.0, lesson)), out=record
-    )
+    lesson = np.where(same | (last == rests[0]) | (last == rests[1]), 0.0, run)
+    ended = np.flatnonzero((run >= plan.flat_readings) & ~same)
+    if len(ended):
+        _finish_all(state, lesson, ended, plan)
+    np.maximum(record, lesson, out=record)
     record -= record * (1 - 0.5 ** (1 / plan.half_life_readings))
-    taught[:] = np.where(fresh, lesson, np.where(back, np.maximum(taught, lesson), taught))
-    rest_record[:] = np.where(fresh, finished, np.where(back, np.maximum(rest_record, finished), rest_record))
-    rest_value[:] = np.where(fresh, last, rest_value)
-    visits[:] = np.where(fresh, 1.0, visits + back)
     repeats = state["repeats"]
-    repeats += np.maximum(_RATE, 1 / (seen + 1)) * (same - repeats)
+    repeats += np.maximum(_RATE, share) * (same - repeats)
 
-    run[:] = np.where(same, run + 1, 1.0)
-    began[:] = np.where(same, began, measured)
-    is_rest = (value == rest_value) & (visits >= _TWICE)
-    longest = np.maximum(record, np.where(visits < _TWICE, taught, 0.0))
-    most = np.where(is_rest, plan.flat_rest_factor * rest_record, plan.flat_factor * longest) + 3
-    flat: NDArray[np.bool_] = (seen >= plan.warm_readings) & (run >= plan.flat_readings) & (run > most)
-    flat &= run >= improbable[np.minimum((repeats * _BINS).astype(np.intp), _BINS - 1)]
-    flat &= measured - began >= plan.flat_seconds * 1e9
-    flat &= (value != rests[:, 0]) & (value != rests[:, 1])
-    state["was_flat"][:] = flat | (same & (state["was_flat"] > 0))
+    run *= same
+    run += 1
+    np.copyto(began, measured, where=~same)
+    state["was_flat"] *= same
+    flat = np.zeros(len(value), bool)
+    rows = np.flatnonzero(run >= plan.flat_readings)
+    if len(rows):
+        some = {name: state[name][rows] for name in ("seen", *COLUMNS)}
+        flat[rows] = _is_flat(some, measured[rows] - began[rows], value[rows], rests[:, rows], improbable, plan)
+        state["was_flat"][flat] = 1.0
+    return flat
+
+
+def _finish_all(
+    state: Mapping[str, NDArray[np.float64]], lesson: NDArray[np.float64], rows: NDArray[np.intp], plan: QualitySettings
+) -> None:
+    """Note at *rows* that a long run has ended; set in *lesson*, there 0 for known rests, what others it teaches."""
+    value, finished, record = state["last_value"][rows], state["run"][rows], state["record"][rows]
+    visits, taught, rest_record = state["rest_visits"][rows], state["rest_taught"][rows], state["rest_record"][rows]
+    is_other = lesson[rows] > 0
+    young = np.where(visits < _TWICE, taught, 0.0)
+    told = np.where(
+        state["was_flat"][rows] > 0, np.minimum(finished, plan.flat_lesson * np.maximum(record, young) + 1), finished
+    )
+    back = is_other & (value == state["rest_value"][rows]) & (visits > 0)
+    fresh = is_other & ~back & ((visits < _TWICE) | (finished > plan.flat_factor * rest_record))
+    # a candidate that gives way was a habit like others
+    lesson[rows] = np.where(fresh, young, np.where(is_other & ~back, told, 0.0))
+    state["rest_taught"][rows] = np.where(fresh, told, np.where(back, np.maximum(taught, told), taught))
+    state["rest_record"][rows] = np.where(
+        fresh, finished, np.where(back, np.maximum(rest_record, finished), rest_record)
+    )
+    state["rest_value"][rows[fresh]] = value[fresh]
+    state["rest_visits"][rows] = np.where(fresh, 1.0, visits + back)
+
+
+def _is_flat(
+    state: Mapping[str, NDArray[np.float64]],
+    took: NDArray[np.int64],
+    value: NDArray[np.float64],
+    rests: NDArray[np.float64],
+    improbable: NDArray[np.float64],
+    plan: QualitySettings,
+) -> NDArray[np.bool_]:
+    """Tell which current runs, all of them long and lasting *took* ns, nothing explains."""
+    run, visits = state["run"], state["rest_visits"]
+    is_rest = (value == state["rest_value"]) & (visits >= _TWICE)
+    longest = np.maximum(state["record"], np.where(visits < _TWICE, state["rest_taught"], 0.0))
+    most = np.where(is_rest, plan.flat_rest_factor * state["rest_record"], plan.flat_factor * longest) + 3
+    flat: NDArray[np.bool_] = (state["seen"] >= plan.warm_readings) & (run > most)
+    flat &= run >= improbable[np.minimum((state["repeats"] * _BINS).astype(np.intp), _BINS - 1)]
+    flat &= took >= plan.flat_seconds * 1e9
+    flat &= (value != rests[0]) & (value != rests[1])
     return flat
 
 

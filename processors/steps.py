@@ -47,7 +47,9 @@ _MOST_FITS = 1e6
 def step(
     state: Mapping[str, NDArray[np.float64]],
     value: NDArray[np.float64],
+    share: NDArray[np.float64],
     units: NDArray[np.float64],
+    kind: NDArray[np.int16],
     plan: QualitySettings,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell which of N series, one reading each, show a spike and which another unit, bool[N] each; learn the reading.
@@ -55,63 +57,66 @@ def step(
     Args:
         state: columns of `COLUMNS` and `last_value`, `seen`, float64[N], changed in place.
         value: float64[N], finite.
-        units: factor and offset of other units, float64[N, M, 2], NaN = none.
+        share: of each reading in all of its series so far, 1 / (seen + 1), float64[N].
+        units: factor and offset of other units, float64[K, M, 2], NaN = none.
+        kind: row of each reading in *units*, int16[N].
         plan: settings.
     """
     seen, last = state["seen"], state["last_value"]
-    new = seen == 0
-    state["before"][new] = value[new]
-    state["level"][new] = value[new]
+    new = np.flatnonzero(seen == 0)
+    if len(new):
+        state["before"][new] = state["level"][new] = value[new]
     usual, largest = state["usual"], state["largest"]
     size = np.abs(value - last)
     away = np.minimum(size, np.abs(value - state["before"]))
     spike = (away > plan.spike_steps * usual) & (away > plan.spike_factor * largest)
     spike &= (seen >= plan.warm_readings) & (usual > 0)
-    gain = np.maximum(_RATE, 1 / (seen + 1))
+    gain = np.maximum(_RATE, share)
     usual += gain * (np.where(usual > 0, np.minimum(size, plan.spike_steps * usual), size) - usual)
     largest -= largest * (1 - 0.5 ** (1 / plan.half_life_readings))
     stayed = size < state["away"] / 2  # the step before was no spike: a counter begins anew, a bin is emptied
     np.maximum(largest, np.where(stayed, state["away"], 0.0), out=largest)
     np.maximum(largest, np.where(spike, np.minimum(away, _LESSON * largest), away), out=largest)
     state["before"][:], state["away"][:] = last, away
-    return spike, _unit(state, value, units, gain, plan)
+    return spike, _unit(state, value, units, kind, gain, plan)
 
 
 def _unit(
     state: Mapping[str, NDArray[np.float64]],
     value: NDArray[np.float64],
     units: NDArray[np.float64],
+    kind: NDArray[np.int16],
     gain: NDArray[np.float64],
     plan: QualitySettings,
 ) -> NDArray[np.bool_]:
     level, scatter, unit, fits = state["level"], state["scatter"], state["unit"], state["fits"]
     near = np.maximum(_NEAR * scatter, _SHARE * np.abs(level))
-    plain = value.copy()  # in the unit that the series had first
-    far = np.abs(value - level) > 2 * near
+    distance = value - level
+    far = np.abs(distance) > 2 * near
     far &= state["seen"] >= plan.warm_readings
     found = np.zeros(len(value), bool)
+    unit *= far
+    fits *= far
     rows = np.flatnonzero(far)
     if len(rows):
-        back = (value[rows, None] - units[rows, :, 1]) / units[rows, :, 0]
+        others = units[kind[rows]]
+        back = (value[rows, None] - others[:, :, 1]) / others[:, :, 0]
         off = np.abs(back - level[rows, None])
         off[np.isnan(off)] = np.inf
-        pick = off.argmin(axis=1)
-        fit = off[np.arange(len(rows)), pick] <= near[rows]
-        fit &= (units[rows, pick, 1] != 0) | (np.abs(level[rows]) > near[rows])  # around zero all units are alike
+        each, pick = np.arange(len(rows)), off.argmin(axis=1)
+        factor, offset = others[each, pick].T
+        fit = off[each, pick] <= near[rows]
+        fit &= (offset != 0) | (np.abs(level[rows]) > near[rows])  # around zero all units are alike
         # a change of unit is a step from the level, and the unit stays the same
-        fit &= (unit[rows] == pick + 1) | (np.abs(state["last_value"][rows] - level[rows]) <= near[rows])
-        factor = units[rows, pick, 0]
+        stays = unit[rows] == pick + 1
+        fit &= stays | (np.abs(state["last_value"][rows] - level[rows]) <= near[rows])
         close = (factor < _CLOSE) & (factor > 1 / _CLOSE)
-        fits[rows] = np.where(fit, np.minimum(np.where(unit[rows] == pick + 1, fits[rows], 0) + 1, _MOST_FITS), 0)
+        fits[rows] = np.where(fit, np.minimum(np.where(stays, fits[rows], 0) + 1, _MOST_FITS), 0)
         unit[rows] = np.where(fit, pick + 1, 0)
-        plain[rows] = np.where(fit, back[np.arange(len(rows)), pick], value[rows])
+        distance[rows[fit]] = (back[each, pick] - level[rows])[fit]  # in the unit that the series had first
         found[rows] = fit & (fits[rows] >= plan.unit_readings * np.where(close, 4, 1))
-    here = np.flatnonzero(~far)
-    unit[here] = 0
-    fits[here] = 0
-    distance = plain - level
     limit = np.where(scatter > 0, 3 * near, np.inf)
-    distance = np.clip(distance, -limit, limit)
+    distance = np.maximum(np.minimum(distance, limit), -limit)
     scatter += gain * (np.abs(distance) - scatter)
     level += np.maximum(_LEVEL_RATE, gain) * distance
     return found
