@@ -22,7 +22,7 @@ from api.metrics import ApiMetrics
 from api.models import ProblemOut
 from api.pages import STATIC, page_routes
 from api.problems import PROBLEM, answer, problem
-from api.routes import alerts, devices, health, indices, latest, ledger, live, series, session
+from api.routes import alerts, completeness, devices, health, indices, latest, ledger, live, series, session
 from core.errors import UrbanpulseError
 from core.indices import IndexTables, builtin_indices, load_index
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_ROUTERS = (session, devices, latest, series, indices, alerts, ledger, live, health)
+_ROUTERS = (session, devices, latest, series, indices, completeness, alerts, ledger, live, health)
 _DESCRIPTION = (
     "Every reading of the city accounted for, judged, kept and turned into explained alerts. "
     "Send `Authorization: Bearer up_…` or log in; errors are RFC 9457 problems; times are RFC 3339 in UTC."

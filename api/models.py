@@ -15,6 +15,7 @@ __all__ = [
     "AlertOut",
     "AlertPage",
     "Comment",
+    "CompletenessOut",
     "Credential",
     "DeviceList",
     "DistrictList",
@@ -204,6 +205,36 @@ class Readings(_Model):
     width_seconds: float | None = Field(description="Width of the buckets; null for raw readings.")
     columns: Columns
     band: Band
+
+
+class CompletenessColumns(_Model):
+    """Hours in columns of equal length; `t` is the start in epoch ms."""
+
+    t: list[int]
+    received: list[int]
+    completeness: list[float | None] = Field(description="0 to 1; null: no reading was due, or that is not known.")
+
+
+class SeriesCompleteness(_Model):
+    """How complete one series is."""
+
+    series: int
+    metric: str
+    interval_seconds: float | None = Field(description="A reading is due so often; null: nothing is known.")
+    interval: Literal["declared", "learned"] | None
+    due: int = Field(description="Readings that were due, from the hour of the first one on.")
+    received: int = Field(description="Readings that are there; late ones count in the hour they were measured in.")
+    completeness: float | None = Field(description="Share of those due that came, no hour counting more than full.")
+    columns: CompletenessColumns
+
+
+class CompletenessOut(_Model):
+    """How complete the series of a device are over hours that are over."""
+
+    device: str
+    start: str
+    end: str
+    items: list[SeriesCompleteness]
 
 
 class IndexColumns(_Model):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from api.routes import alerts, devices, health, indices, latest, ledger, live, series, session
+from api.routes import alerts, completeness, devices, health, indices, latest, ledger, live, series, session
 from core.admission import Outcome, Reason
 from core.alerts import TRANSITIONS, AlertState, EventKind
 from core.texts import _WHY
@@ -44,7 +44,8 @@ def test_every_metric_is_explained_and_no_other(tmp_path: Path) -> None:
 
 def test_every_route_stands_in_the_api_page() -> None:
     page = text("docs/api.md")
-    routers = [m.router for m in (session, devices, latest, series, indices, alerts, ledger, live, health)]
+    modules = (session, devices, latest, series, indices, completeness, alerts, ledger, live, health)
+    routers = [m.router for m in modules]
     paths = {route.path for router in routers for route in router.routes}
 
     assert len(paths) > 15

@@ -28,6 +28,7 @@ ROWS: dict[tuple[str, str], tuple[Role | None, str, object]] = {
     ("GET", "/api/v1/latest"): (Role.VIEWER, "/api/v1/latest", None),
     ("GET", "/api/v1/series"): (Role.VIEWER, "/api/v1/series", None),
     ("GET", "/api/v1/series/{id}/readings"): (Role.VIEWER, "/api/v1/series/0/readings", None),
+    ("GET", "/api/v1/completeness"): (Role.VIEWER, "/api/v1/completeness?device=air-1", None),
     ("GET", "/api/v1/indices"): (Role.VIEWER, "/api/v1/indices?device=air-1", None),
     ("GET", "/api/v1/alerts"): (Role.VIEWER, "/api/v1/alerts", None),
     ("GET", "/api/v1/alerts/{id}"): (Role.VIEWER, "/api/v1/alerts/ALERT", None),

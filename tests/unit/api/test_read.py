@@ -405,6 +405,7 @@ BODIES = [
     pytest.param("/api/v1/ledger", models.LedgerOut, id="ledger"),
     pytest.param("/api/v1/quarantine", models.QuarantineList, id="quarantine"),
     pytest.param("/api/v1/indices?device=air-1", models.IndexList, id="indices"),
+    pytest.param("/api/v1/completeness?device=air-1", models.CompletenessOut, id="completeness"),
     pytest.param("/api/v1/nothing", models.ProblemOut, id="a problem"),
 ]
 
@@ -425,8 +426,8 @@ async def test_operation_ids_are_stable(world: World) -> None:
         paths = (await client.get("/openapi.json")).json()["paths"]
 
     assert sorted(operation["operationId"] for verbs in paths.values() for operation in verbs.values()) == [
-        "acknowledge_alert", "add_device", "comment_alert", "get_alert", "get_alert_history", "get_indices",
-        "get_latest", "get_ledger", "get_liveness", "get_me", "get_metrics", "get_readiness", "get_readings",
+        "acknowledge_alert", "add_device", "comment_alert", "get_alert", "get_alert_history", "get_completeness",
+        "get_indices", "get_latest", "get_ledger", "get_liveness", "get_me", "get_metrics", "get_readiness", "get_readings",
         "list_alerts", "list_devices", "list_districts", "list_quarantine", "list_series", "login", "logout",
         "remove_device", "resolve_alert", "stream_events",
     ]  # fmt: skip
