@@ -13,7 +13,7 @@ class LogSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     retention_hours: float = Field(
-        default=72.0, ge=0, description="entries younger than this stay, though all have read them"
+        default=72.0, ge=0, description="entries younger than this stay, though all have read them; 0: none do"
     )
     budget_megabytes: int = Field(
         default=20_000, ge=1, description="entries beyond this are refused; the gateway then acknowledges nothing"

@@ -53,11 +53,18 @@ def parts(settings: Settings, role: str) -> Iterator[tuple[ExitStack, CollectorR
         yield stack, metrics
 
 
+CONSUMERS = ("ledger", "processor")
+"""Who reads the log: `gateway.ledger` and `processors.restart`. By name, so that a role loads its own room only."""
+
+
 def open_log(installation: Installation, metrics: CollectorRegistry) -> SqliteLog:
-    """Open the log of this installation."""
-    return SqliteLog(
+    """Open the log of this installation. It keeps what a consumer has not read, also for one that has never run."""
+    log = SqliteLog(
         installation.folder / "log.sqlite", installation.settings.log, clock=SystemClock(), registry=metrics
     )
+    for consumer in CONSUMERS:
+        log.cursor(consumer)  # asking registers it
+    return log
 
 
 def new_rng() -> random.Random:
