@@ -88,7 +88,7 @@ def one_in(share: float) -> int:
     if not 0 < share <= 1:
         return 0
     count = math.floor(1 / share * (1 + 1e-9))  # 1 / (1 / 20) is 20
-    step = 10 ** max(len(str(count)) - 2, 0)
+    step: int = 10 ** max(len(str(count)) - 2, 0)
     return count // step * step
 
 

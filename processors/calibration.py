@@ -1,141 +1,157 @@
-"""This module says how rare a severity is among sensors of its kind, and which severity keeps to a budget of alerts.
+"""This module says how rare a severity is among readings of its metric.
 
 A severity has no unit: what is one in a thousand for noise may be one in a million for voltage. So severities are
-counted by kind of sensor (any grouping: metric, district) and by log day, in bins an eighth of an octave wide, and the
-last fortnight of *finished* days answers. Days that have not ended answer nothing, so answers do not hang on how
-batches are cut; counts are sums, so neither do they.
+counted by metric, in bins an eighth of an octave wide, and the finished hours of the last fortnight of log time answer:
 
-- `bound`: (1 + readings at or above it) / (1 + readings), an upper bound of the probability that a healthy sensor shows
-  as much. Readings of known incidents must be left out, or the tail is theirs. It is conservative: records age, so
-  severities shrink with time (evidence: .92 of the nominal rate at 1e-2, .3 at 1e-4).
-- `threshold`: the least severity whose incidents in that time were at most so many a day.
+    bound = (1 + readings at or above it) / (1 + readings)
+
+That is an upper bound of the probability that a healthy sensor shows as much. Of an incident only the reading that
+opened it counts: those that follow while it is pending or open are its own, and would make the tail of it. Left out
+altogether, false alarms would be missing, and the bound would be none. It is conservative: what is really wrong counts
+once, and records age, so severities shrink with time (evidence: .92 of the nominal rate at 1e-2, .3 at 1e-4).
+
+An hour that has not ended answers nothing and new metrics count from the next tick on, so neither counts nor answers
+hang on how batches are cut.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from core.errors import MalformedPayload
+from processors.alerting.settings import CalibrationSettings
 from processors.detectors.state import decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["BINS", "Calibration", "bins_of"]
+    from core.city import Series
 
-_VERSION = 1
+__all__ = ["BINS", "Calibration", "bins_of", "edge_of"]
+
+_VERSION = 2
 _SHIFT = 20  # leaves sign, exponent and three bits of a float32: eight bins an octave
 _BASE = (127 - 10) << 3  # 2^-10
+_LEAST = np.float32(2.0**-10)
 BINS = 256  # up to 2^22, above the detector's ceiling
-_DAY_NS = 86_400_000_000_000
+_HOUR_NS = 3_600_000_000_000
+_TOGETHER = 1 << 17  # readings that are counted at once: adding a table costs as much as counting some ten thousand
 
 
-def bins_of(severity: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the bin of each severity, int64[N]: exact, for it looks at bits; NaN and below 2^-10 are bin 0."""
-    bits = np.where(severity > 0, severity, np.float32(0)).astype(np.float32).view(np.int32)
-    found: NDArray[np.int64] = np.clip((bits >> _SHIFT) - _BASE, 0, BINS - 1).astype(np.int64)
-    return found
+def bins_of(severity: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the bin of each severity, int32[N]: exact, for it looks at bits; NaN and below 2^-10 are bin 0."""
+    bits: NDArray[np.int32] = np.fmax(severity, _LEAST).view(np.int32)
+    bits >>= _SHIFT
+    bits -= _BASE
+    return np.minimum(bits, BINS - 1, out=bits)
 
 
-def _edge(at: int) -> float:
+def edge_of(number: int) -> float:
     """Return the least severity of a bin."""
-    return float(np.array((at + _BASE) << _SHIFT, np.int32).view(np.float32))
+    return float(np.array((number + _BASE) << _SHIFT, np.int32).view(np.float32))
 
 
 class Calibration:
-    """Counts of severities by kind and day.
+    """Counts of severities by metric and day.
+
+    Use: `learn` each series once; `begin` at ticks; `add` readings in any cuts.
 
     Attributes:
-        kinds: most kinds that are told apart; `refused` counts readings of others.
-        days: how many finished days answer.
+        refused: readings of metrics beyond the limit, since start.
     """
 
-    def __init__(self, kinds: int = 256, days: int = 14) -> None:
-        if kinds < 1 or days < 1:
-            raise ValueError(f"kinds {kinds}, days {days}: at least 1 each")
-        self.kinds, self.days, self.refused = kinds, days, 0
-        self._today = -1
-        self._past: dict[int, NDArray[np.int64]] = {}  # day -> int64[2, kinds, BINS]: readings, incidents
-        self._sum = np.zeros((2, kinds, BINS), np.int64)  # of the past days
+    def __init__(self, settings: CalibrationSettings | None = None) -> None:
+        self._settings = settings or CalibrationSettings()
+        self.refused = 0
+        self._hour = -1
+        self._row_of: dict[str, int] = {}  # from 1
+        self._row = np.zeros(0, np.int32)  # by series; 0 = not counted
+        self._new: dict[str, list[int]] = {}  # metric -> series, until the next tick
+        self._waiting: list[NDArray[np.int32]] = []
+        self._waits = 0
+        self._open = np.zeros((1, BINS), np.int64)  # this hour
+        self._days: dict[int, NDArray[np.int64]] = {}  # finished hours
+        self._sum = np.zeros((1, BINS), np.int64)  # of all days
 
-    def begin(self, log_time_ns: int) -> None:
-        """Say what time it is; with a new day those before it are finished. Time never goes back."""
-        day = log_time_ns // _DAY_NS
-        if day <= self._today:
-            return
-        if self._today in self._past:
-            self._sum += self._past[self._today]
-        self._today = day
-        for old in [each for each in self._past if each < day - self.days]:
-            self._sum -= self._past.pop(old)
+    def learn(self, series: Series) -> None:
+        """Take note of a series before its first reading."""
+        missing = series.id + 1 - len(self._row)
+        if missing > 0:
+            missing = max(missing, len(self._row))  # doubling keeps growth linear
+            self._row = np.concatenate([self._row, np.zeros(missing, np.int32)])
+        row = self._row_of.get(series.metric, 0)
+        if row:
+            self._row[series.id] = row
+        else:
+            self._new.setdefault(series.metric, []).append(series.id)
 
-    def add(
-        self,
-        kind: NDArray[np.integer[Any]],
-        raw: NDArray[np.float32],
-        severity: NDArray[np.float32],
-        known: NDArray[np.bool_],
-    ) -> None:
-        """Count N readings of today.
+    def begin(self, now: int) -> bool:
+        """Say at a tick what log time (ns) it is; return whether an hour has ended. Time never goes back."""
+        for metric in sorted(self._new):
+            if len(self._row_of) >= self._settings.metrics:
+                break
+            self._row_of[metric] = len(self._row_of) + 1
+            self._row[self._new.pop(metric)] = self._row_of[metric]
+        hour = now // _HOUR_NS
+        if hour <= self._hour:
+            return False
+        self._settle()
+        if self._open.any():
+            self._open[0] = 0
+            day = self._hour // 24
+            self._days[day] = _added(self._days.get(day), self._open)
+            self._sum = _added(self._sum, self._open)
+            self._open = np.zeros_like(self._open)
+        self._hour = hour
+        for old in [day for day in self._days if day < hour // 24 - self._settings.days]:
+            self._sum = _added(self._sum, -self._days.pop(old))
+        return True
 
-        Args:
-            kind: whose, 0 to `kinds` - 1, int[N]; others are counted in `refused` only.
-            raw: how odd each reading is, float32[N].
-            severity: the same after hysteresis, float32[N]: 1 or more once an incident.
-            known: which belong to a known incident, bool[N]: these are no healthy readings.
-        """
-        mine = (kind >= 0) & (kind < self.kinds)
-        self.refused += int(np.count_nonzero(~mine))
-        today = self._past.setdefault(self._today, np.zeros((2, self.kinds, BINS), np.int64))
-        size = self.kinds * BINS
-        for row, value, which in ((0, raw, mine & ~known), (1, severity, mine & (severity >= 1))):
-            index = kind[which].astype(np.int64) * BINS + bins_of(value[which])
-            today[row] += np.bincount(index, minlength=size).reshape(self.kinds, BINS)
+    def add(self, series: NDArray[np.int32], severity: NDArray[np.float32], known: Sequence[int] = ()) -> None:
+        """Count N readings of this hour, but not the rows *known* to belong to an incident."""
+        index = bins_of(severity)
+        index += self._row[series] * np.int32(BINS)
+        if len(known):
+            index = np.delete(index, known)
+        self._waiting.append(index)
+        self._waits += len(index)
+        if self._waits >= _TOGETHER:
+            self._settle()
 
-    def bound(self, kind: int, severity: float) -> float | None:
-        """Return an upper bound of the probability of *severity* or more in a reading of *kind*; None: unknown."""
-        counts = self._sum[0, kind]
+    def bound(self, metric: str, severity: float) -> float | None:
+        """Return an upper bound of the probability of *severity* or more in a reading of *metric*; None: unknown."""
+        row = self._row_of.get(metric, 0)
+        if not row or row >= len(self._sum):
+            return None
+        counts = self._sum[row]
         total = int(counts.sum())
         if not total:
             return None
         at = int(bins_of(np.array([severity], np.float32))[0])
         return (1 + int(counts[at:].sum())) / (1 + total)
 
-    def threshold(self, kinds: NDArray[np.integer[Any]], alerts_a_day: float, least: float = 1.0) -> float | None:
-        """Return the least severity, *least* or more, that *kinds* together reached *alerts_a_day* times or less.
-
-        None: no day has been finished yet. It is the edge of a bin, so at most 9 % more than needed.
-        """
-        finished = [day for day in self._past if day != self._today]
-        if not finished:
-            return None
-        above = np.cumsum(self._sum[1, kinds].sum(axis=0)[::-1])[::-1]  # incidents at or above each bin
-        enough = np.flatnonzero(above <= alerts_a_day * len(finished))
-        return max(_edge(int(enough[0])), least) if len(enough) else math.inf
-
     def to_bytes(self) -> bytes:
         """Return the state; equal histories give equal bytes."""
-        days = {
-            str(day): [np.flatnonzero(counts).astype("<i4").tobytes(), counts[counts > 0].astype("<i8").tobytes()]
-            for day, counts in sorted(self._past.items())
-        }
+        self._settle()
+        names = sorted(self._row_of)
+        rows = [self._row_of[name] for name in names]
         return encode(
             {
                 "version": _VERSION,
-                "kinds": self.kinds,
-                "days": self.days,
-                "refused": self.refused,
-                "today": self._today,
-                "past": days,
+                "hour": self._hour,
+                "metrics": names,
+                "open": _packed(self._open, rows),
+                "days": [[day, *_packed(counts, rows)] for day, counts in sorted(self._days.items())],
             }
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote.
+    def from_bytes(cls, data: bytes, settings: CalibrationSettings | None = None) -> Self:
+        """Read what `to_bytes` wrote; series come again through `learn`.
 
         Raises:
             MalformedPayload: reason `bad_state`: another version, cut short, or not a calibration.
@@ -144,17 +160,50 @@ class Calibration:
         try:
             if state["version"] != _VERSION:
                 raise MalformedPayload("bad_state", f"calibration version {state['version']!r}: {_VERSION} expected")
-            found = cls(state["kinds"], state["days"])
-            found.refused, found._today = state["refused"], state["today"]
-            for day, (where, counts) in state["past"].items():
-                columns = np.zeros(2 * found.kinds * BINS, np.int64)
-                columns[np.frombuffer(where, "<i4")] = np.frombuffer(counts, "<i8")
-                found._past[int(day)] = columns.reshape(2, found.kinds, BINS)
+            found = cls(settings)
+            found._hour = int(state["hour"])
+            found._row_of = {str(name): row for row, name in enumerate(state["metrics"], 1)}
+            found._open = _unpacked(state["open"], len(state["metrics"]))
+            for day, *packed in state["days"]:
+                found._days[int(day)] = _unpacked(packed, len(state["metrics"]))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise MalformedPayload("bad_state", f"not a calibration: {error!r}") from error
-        if len(found._past) > found.days + 1:
-            raise MalformedPayload("bad_state", f"calibration: {len(found._past)} days: at most {found.days + 1}")
-        for day, counts in found._past.items():
-            if day != found._today:
-                found._sum += counts
+        for counts in found._days.values():
+            found._sum = _added(found._sum, counts)
         return found
+
+    def _settle(self) -> None:
+        """Count what waits."""
+        if not self._waiting:
+            return
+        index = np.concatenate(self._waiting)
+        self._waiting.clear()
+        self._waits = 0
+        rows = len(self._row_of) + 1
+        found = np.bincount(index, minlength=rows * BINS).reshape(rows, BINS)
+        self.refused += int(found[0].sum())
+        self._open = _added(self._open, found)
+
+
+def _added(one: NDArray[np.int64] | None, other: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the sum of two tables of which one may have more rows."""
+    total: NDArray[np.int64] = np.zeros((max(0 if one is None else len(one), len(other)), BINS), np.int64)
+    total[: len(other)] = other
+    if one is not None:
+        total[: len(one)] += one
+    return total
+
+
+def _packed(counts: NDArray[np.int64], rows: list[int]) -> list[bytes]:
+    table = _added(counts, np.zeros((max(rows, default=0) + 1, BINS), np.int64))[rows]
+    where = np.flatnonzero(table)
+    return [where.astype("<i4").tobytes(), table.ravel()[where].astype("<i8").tobytes()]
+
+
+def _unpacked(packed: Sequence[bytes], metrics: int) -> NDArray[np.int64]:
+    where, counts = np.frombuffer(packed[0], "<i4"), np.frombuffer(packed[1], "<i8")
+    if len(packed) != 2 or (counts < 0).any() or (where < 0).any():
+        raise ValueError("two columns without negative numbers expected")
+    table = np.zeros((metrics + 1) * BINS, np.int64)
+    table[where + BINS] = counts
+    return table.reshape(metrics + 1, BINS)

@@ -110,11 +110,26 @@ class Intake:
         metrics.position.set(self.pipeline.position)
         metrics.machines.set(len(self.pipeline.life))
         metrics.machines_refused.set(self.pipeline.life.refused)
+        self._show_judge()
         self._show_indices()
         metrics.lag_seconds.set(max(self._clock.now_ns() - logged, 0) / 1e9 if logged else 0)
         if self._clock.monotonic() - self._lag_shown >= 1.0:
             self._lag_shown = self._clock.monotonic()
             metrics.lag_entries.set(max(self._log.head() - self.read_to + len(self._waiting), 0))
+
+    def _show_judge(self) -> None:
+        metrics, judge = self._metrics, self.pipeline.judge
+        blackouts, events = judge.standing
+        metrics.incidents.labels("blackout").set(blackouts)
+        metrics.incidents.labels("event").set(events)
+        metrics.joined.set(judge.joined)
+        metrics.held.set(judge.held)
+        metrics.budget_refused.set(judge.budgets.refused)
+        metrics.calibration_refused.set(judge.calibration.refused)
+        metrics.peer_rounds.set(judge.rounds)
+        metrics.peers_refused.set(judge.peers_refused)
+        for (rule, district), severity in judge.floors.items():
+            metrics.needed.labels(rule, district).set(severity)
 
     def _show_indices(self) -> None:
         indices = self.pipeline.indices

@@ -40,6 +40,21 @@ class ProcessorMetrics:
         self.machines_refused = gauge(
             "alert_machines_refused", "Alerts not followed because too many were, since start"
         )
+        self.incidents = gauge("incidents_open", "Blackouts, and events that alerts may still join", "kind")
+        self.joined = gauge("alerts_joined", "Alerts that joined an event which another one had opened, since start")
+        self.held = gauge("alerts_held", "Readings kept from opening an alert by the budget of a district, since start")
+        self.needed = gauge(
+            "novelty_severity", "Severity that novelty needs to keep to the budget of a district", "rule", "district"
+        )
+        self.budget_refused = gauge(
+            "budget_refused", "Odd devices not counted for budgets because too many were odd, since start"
+        )
+        self.calibration_refused = gauge(
+            "calibration_refused",
+            "Readings without bounds of probability: of more metrics than are counted, since start",
+        )
+        self.peer_rounds = gauge("peer_rounds", "Comparisons of sensors with those near by, since start")
+        self.peers_refused = gauge("peers_refused", "Readings of series beyond those that are compared with peers")
         self.district_index = gauge(
             "district_index", "Air quality or heat index of the newest hour that closed", "district", "index"
         )

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from core.errors import MalformedPayload
 from processors.detectors.slots import Slots, pack_rows, unpack_rows
 from processors.detectors.state import decode, encode
 from processors.near import nearest
+from processors.peer_settings import PeerSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from core.batch import ReadingBatch
     from core.city import Device, Series
 
-__all__ = ["Comparison", "PeerBank", "PeerSettings", "Round"]
+__all__ = ["Comparison", "PeerBank", "Round"]
 
 _VERSION = 1
 _S = 1_000_000_000
@@ -69,26 +70,6 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
     ("lon", "<f8"),
 )
 _UNKNOWN = {"lat": np.nan, "lon": np.nan}
-
-
-class PeerSettings(BaseModel):
-    """Settings of the peer comparison."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_series: int = Field(default=1_000_000, ge=1, description="series compared; further ones are not")
-    peers: int = Field(
-        default=8, ge=3, le=64, description="nearest series of the same metric that one is compared with"
-    )
-    least_peers: int = Field(default=3, ge=3, description="fewer peers that spoke lately say nothing")
-    round_seconds: float = Field(default=300.0, ge=10, description="measured time between comparisons")
-    fresh_seconds: float = Field(default=3600.0, gt=0, description="a peer that did not speak for longer says nothing")
-    short_hours: float = Field(default=12.0, gt=0, description="the shorter memory of a series' distance to its peers")
-    long_hours: float = Field(default=48.0, gt=0, description="the longer one")
-    slow_days: float = Field(default=14.0, gt=0, description="memory of what is usual")
-    ripe_days: float = Field(default=2.0, gt=0, description="a series younger than this is not judged")
-    threshold: float = Field(default=5.6, gt=0, description="distance in usual distances that is severity 1")
-    still: float = Field(default=0.6, gt=0, le=1, description="share of unchanged rounds from which nothing is said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,8 +395,8 @@ class PeerBank:
         return encode(head | pack_rows(self._slots, self._columns, _COLUMNS))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote.
+    def from_bytes(cls, data: bytes, settings: PeerSettings | None = None) -> Self:
+        """Read what `to_bytes` wrote; *settings* go before those that it was made with.
 
         Raises:
             MalformedPayload: reason `bad_state`: another version, cut short, or not a bank of peers.
@@ -424,10 +405,12 @@ class PeerBank:
         try:
             if columns["version"] != _VERSION:
                 raise MalformedPayload("bad_state", f"peers version {columns['version']!r}: {_VERSION} expected")
-            bank = cls(PeerSettings.model_validate(columns["settings"]))
+            before = PeerSettings.model_validate(columns["settings"])
+            bank = cls(settings or before)
             bank.refused, bank.at = columns["refused"], columns["at"]
             bank._closed_log, bank._speakers = columns["closed_log"], columns["speakers"]
-            bank._slots, arrays = unpack_rows(columns, _COLUMNS, bank.settings.max_series, "bank of peers")
+            bank._slots, arrays = unpack_rows(columns, _COLUMNS, before.max_series, "bank of peers")
+            bank._slots.limit = bank.settings.max_series
             bank._columns.update(arrays)
             n = bank._slots.count
             for name in ("profile", "weight"):

@@ -130,7 +130,7 @@ class Pipeline:
             cooldown_ns=round(settings.alert_cooldown_seconds * _SECOND),
             worsened_limit=settings.alert_worsened,
         )
-        self._judge = Judge(book, self.life, parts)
+        self.judge = Judge(book, self.life, parts, settings)
         self.position = 0
         self._tick = -1
         self._logged = 0
@@ -171,7 +171,7 @@ class Pipeline:
             logged=self._logged,
             batch=batch,
             bands=bands,
-            events=tuple(self._judge.drain()),
+            events=tuple(self.judge.drain()),
             live=self._live(batch, [scores for _, scores in judged]),
             online=tuple(sorted(device for device, online in statuses.items() if online)),
             offline=tuple(sorted(device for device, online in statuses.items() if not online)),
@@ -180,7 +180,7 @@ class Pipeline:
     def to_bytes(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
         ids = np.flatnonzero(self._known).astype("<i4")
-        machines, silent = self._judge.to_state()
+        machines, silent = self.judge.to_state()
         state = _State(
             _VERSION,
             self.position,
@@ -195,7 +195,7 @@ class Pipeline:
             silent,
             self._parts.to_bytes(),
             b"" if self.indices is None else self.indices.to_bytes(),
-            self._judge.causes(),
+            self.judge.causes(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -223,7 +223,7 @@ class Pipeline:
             raise MalformedPayload("bad_state", "processor state: columns of unequal length")
         self.position, self._tick, self._logged = state.position, state.tick, state.logged
         self._online = dict(state.online)
-        self._judge.restore(state.machines, state.silent, state.causes)
+        self.judge.restore(state.machines, state.silent, state.causes)
         self._learn(ids)
         self._latest[ids], self._hour[ids], self._first[ids] = latest, hour, first
 
@@ -245,7 +245,7 @@ class Pipeline:
         batch, scores = self._parts.judge(batch, self._tick * _SECOND)
         if self.indices is not None:
             self.indices.update(batch)
-        self._judge.readings(batch, scores, batch.measured - self._first_of(batch))
+        self.judge.readings(batch, scores, batch.measured - self._first_of(batch))
         judged.append((batch, scores))
 
     def _first_of(self, batch: ReadingBatch) -> NDArray[np.int64]:
@@ -263,10 +263,10 @@ class Pipeline:
         now = second * _SECOND
         if self.indices is not None:
             self.indices.advance(now)
-        self._judge.silence(now, self._parts.tick(now))
-        self._judge.beside(now, self._parts.compare(now))
+        self.judge.silence(now, self._parts.tick(now))
+        self.judge.beside(now, self._parts.compare(now))
         if second // _SWEEP_SECONDS > self._tick // _SWEEP_SECONDS:
-            self._judge.sweep(now)
+            self.judge.sweep(now)
         self._tick = second
 
     def _learn(self, ids: NDArray[np.int32]) -> None:
@@ -281,7 +281,7 @@ class Pipeline:
             self._first = np.concatenate([self._first, np.full(missing, _UNSEEN)])
         for series in ids[~self._known[ids]].tolist():
             known = self._lookup(series)
-            self._judge.learn(known)
+            self.judge.learn(known)
             self._parts.learn(known)
             if self.indices is not None:
                 self.indices.learn(known)

@@ -94,7 +94,7 @@ async def run(
         def fresh() -> Pipeline:
             indices = DistrictIndices.wanted(settings.windows)
             return Pipeline(
-                parts=StandardParts(lookup.where, limits=settings.limits),
+                parts=StandardParts(lookup.where, limits=settings.limits, peers=settings.peers),
                 book=book,
                 settings=settings,
                 lookup=lookup.get,

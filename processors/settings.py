@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from processors.alerting.settings import CalibrationSettings, IncidentSettings
+from processors.peer_settings import PeerSettings
 from processors.quality_settings import MetricLimits
 from processors.windows.settings import WindowSettings
 
@@ -62,6 +64,9 @@ class ProcessorSettings(BaseModel):
     live_rows: int = Field(20_000, ge=1, description="most rows in a live frame; the rest waits for the next")
     live_alerts: int = Field(1_000, ge=1, description="most changed alerts and devices named in a live frame")
     windows: WindowSettings = WindowSettings()
+    peers: PeerSettings = PeerSettings()
+    incidents: IncidentSettings = IncidentSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     alert_machines: int = Field(20_000, ge=1, description="most alerts that may be pending, open or cooling at a time")
     alert_cooldown_seconds: float = Field(
         600.0, ge=0, description="event time after clearing before the same rule and subject may open again"

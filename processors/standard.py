@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from core.city import Device, Series
     from processors.detectors.contract import Scores
     from processors.liveness import Back, Gap
+    from processors.peer_settings import PeerSettings
     from processors.peers import Round
     from processors.quality_settings import MetricLimits
 
@@ -34,13 +35,16 @@ class StandardParts:
         where: Callable[[str], Device | None] | None = None,
         *,
         limits: Mapping[str, MetricLimits] | None = None,
+        peers: PeerSettings | None = None,
     ) -> None:
         """Make parts that know nothing yet.
 
-        *where* tells where a device stands, if that is known; *limits* of metrics go before the table of metrics.
+        *where* tells where a device stands, if that is known; *limits* of metrics go before the table of metrics;
+        *peers* goes before the settings of a state that is restored.
         """
         self._where = where
-        self._peers = PeerBank()
+        self._peer_settings = peers
+        self._peers = PeerBank(peers)
         self._novelty = NoveltyBank()
         self._quality = QualityCheck()
         self._liveness = Liveness()
@@ -93,7 +97,7 @@ class StandardParts:
         self._quality = QualityCheck.from_bytes(data[1])
         self._liveness = Liveness.from_bytes(data[2])
         if len(data) == max(_PARTS):
-            self._peers = PeerBank.from_bytes(data[3])
+            self._peers = PeerBank.from_bytes(data[3], self._peer_settings)
 
     def _assign(self) -> None:
         if not self._is_assigned:

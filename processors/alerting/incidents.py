@@ -17,19 +17,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core.alerts import Evidence
+from processors.alerting.settings import IncidentSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Blackout", "EventIncident", "Incidents"]
 
-_LEAST_SILENT = 5
-_LEAST_SHARE = 0.2
-_TOGETHER_NS = 30 * 1_000_000_000  # silences that began this close together, or within an interval of each other
-_BACK_SHARE = 0.2  # of those silent, so many may stay behind when it is over
-_STRAGGLER_NS = 120 * 1_000_000_000
-_JOIN_NS = 1800 * 1_000_000_000
-_MOST_EVENTS = 100
+_SECOND = 1_000_000_000
 
 
 class Blackout(msgspec.Struct, array_like=True):
@@ -65,7 +60,8 @@ class EventIncident(msgspec.Struct, array_like=True):
 class Incidents:
     """All incidents that something may still join."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: IncidentSettings | None = None) -> None:
+        self._settings = settings or IncidentSettings()
         self.blackouts: list[Blackout] = []
         self.events: list[EventIncident] = []
 
@@ -85,7 +81,7 @@ class Incidents:
         for device, since, expected in fresh:
             if device not in district_of or self.blackout_of(device) is not None:
                 continue
-            slack = max(_TOGETHER_NS, expected + expected // 4)
+            slack = max(round(self._settings.together_seconds * _SECOND), expected + expected // 4)
             running = next(
                 (b for b in self.blackouts if b.over < 0 and b.since - b.slack <= since <= b.until + b.slack), None
             )
@@ -102,7 +98,7 @@ class Incidents:
             for district, silent in sorted(by_district.items()):
                 if running is not None and district in {district_of[m] for m in running.members if m in district_of}:
                     members |= silent
-                elif len(silent) >= max(_LEAST_SILENT, _LEAST_SHARE * sizes.get(district, 0)):
+                elif len(silent) >= self._least(sizes.get(district, 0)):
                     members |= silent
                     of += sizes.get(district, 0)
             if device not in members:
@@ -115,6 +111,10 @@ class Incidents:
             running.since = min(running.since, *members.values())
             running.until = max(running.until, *members.values())
 
+    def _least(self, devices: int) -> float:
+        """Return how many of so many *devices* must fall silent together."""
+        return max(self._settings.silent_devices, self._settings.silent_share * devices)
+
     def blackout_of(self, device: str) -> Blackout | None:
         """Return the silence that *device* is a part of."""
         return next((b for b in self.blackouts if device in b.members), None)
@@ -125,9 +125,9 @@ class Incidents:
         for blackout in list(self.blackouts):
             if blackout.over < 0:
                 still = sum(device in silent or device in overdue for device in blackout.members)
-                if still <= _BACK_SHARE * len(blackout.members):
+                if still <= self._settings.back_share * len(blackout.members):
                     blackout.over = now
-            elif now - blackout.over >= _STRAGGLER_NS:
+            elif now - blackout.over >= self._settings.straggler_seconds * _SECOND:
                 self.blackouts.remove(blackout)
                 freed += blackout.members
         return freed
@@ -137,7 +137,7 @@ class Incidents:
     def join(self, alert: str, facts: Evidence, at: int) -> EventIncident:
         """Return the incident of the event behind *alert*, which opened at *at* (ns); a new one if needed."""
         late = facts.retrospective
-        self.events = [e for e in self.events if e.late is not late or at - e.last <= _JOIN_NS]
+        self.events = [e for e in self.events if e.late is not late or at - e.last <= self._join_ns]
         for event in self.events:
             if event.late is late and (facts.metric in event.metrics or facts.district in event.districts):
                 event.last = max(event.last, at)
@@ -146,7 +146,7 @@ class Incidents:
                 event.districts = sorted({*event.districts, facts.district})
                 return event
         event = EventIncident(alert, facts, at, late, [facts.metric], [facts.district])
-        self.events = [*self.events[-_MOST_EVENTS + 1 :], event]
+        self.events = [*self.events[max(len(self.events) - self._settings.events + 1, 0) :], event]
         return event
 
     def grown(self) -> Iterator[EventIncident]:
@@ -155,6 +155,15 @@ class Incidents:
             if event.joined > event.told * 3 // 2:
                 event.told = event.joined
                 yield event
+
+    @property
+    def _join_ns(self) -> int:
+        return round(self._settings.join_seconds * _SECOND)
+
+    def standing(self, now: int) -> tuple[int, int]:
+        """Return how many blackouts last, and how many events may be joined still at *now* (ns)."""
+        events = sum(not event.late and now - event.last <= self._join_ns for event in self.events)
+        return sum(blackout.over < 0 for blackout in self.blackouts), events
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 

@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from core.alerts import Classification, Evidence, Priority, alert_id
+from core.alerts import Card, Classification, Evidence, Priority, alert_id
 from core.city import Series
 from core.metrics import metric
 from core.quality import Flag
+from processors.alerting.budget import Budgets
 from processors.alerting.incidents import Blackout, EventIncident, Incidents
 from processors.alerting.lifecycle import Lifecycle, Machine, Phase, Subject, Timing, is_worse
 from processors.alerting.rules import FindingKind, RuleBook
 from processors.alerting.triage import classify, look
+from processors.calibration import Calibration
 from processors.detectors.contract import Reason
 from processors.liveness import Gap
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from processors.liveness import Back
     from processors.parts import Parts
     from processors.peers import Round
+    from processors.settings import ProcessorSettings
 
 __all__ = ["Causes", "Judge"]
 
@@ -54,7 +57,6 @@ _RANK = {priority: rank for rank, priority in enumerate(Priority)}
 _K = FindingKind
 _SETTLED_NS = 2 * 86_400 * 10**9  # one day more than the daily profile needs; a guess, not measured
 _LOOKS_NS = (60 * 10**9, 330 * 10**9, 630 * 10**9, 930 * 10**9)  # after the opening; rounds of peers last 300 s
-_MOST_PAST = 100_000  # subjects whose alerts are counted; further ones have no past
 _LATE_ROUND_NS = 3600 * 10**9  # a round that ended longer ago was made of readings that came late
 _PEER_HOLDS = 0.7  # of the severity that opens: what is back that far is over
 _WHOLE = -1  # stands for the whole device among its silent series
@@ -71,12 +73,14 @@ class _Case(msgspec.Struct, array_like=True):
 
 
 class Causes(msgspec.Struct, array_like=True):
-    """What is remembered of causes: cases, incidents, and how many alerts each rule and subject had."""
+    """What is remembered of causes: cases, incidents, how many alerts each rule and subject had, and severities."""
 
     cases: list[_Case]
     blackouts: list[Blackout]
     events: list[EventIncident]
     past: dict[str, int]
+    calibration: bytes = b""
+    budgets: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class _Rules:
     range: Timing | None
     flat: Timing | None
     novelty: Timing | None
+    budget: Finding | None  # the rule of novelty, if it has a budget
     gap: Timing | None
     peer: Timing | None
     peer_severity: float
@@ -117,13 +122,28 @@ class _Row:
 
 
 class Judge:
-    """Turns scored readings and silences into alert events."""
+    """Turns scored readings and silences into alert events.
 
-    def __init__(self, book: RuleBook, life: Lifecycle, parts: Parts) -> None:
+    Attributes:
+        held: readings that would have opened an alert if no budget had been in the way, since start.
+        joined: alerts that came to an event that another one had opened, since start.
+        rounds: comparisons with neighbours, since start.
+        standing: blackouts that last, and events that may be joined still, as of the last tick.
+        floors: severity that the budget of a rule asks for in a district, by (rule, district).
+    """
+
+    def __init__(self, book: RuleBook, life: Lifecycle, parts: Parts, settings: ProcessorSettings) -> None:
         self._book = book
         self._life = life
         self._parts = parts
-        self._incidents = Incidents()
+        self._settings = settings
+        self.held = self.joined = self.rounds = 0
+        self.standing = (0, 0)
+        self._incidents = Incidents(settings.incidents)
+        self.calibration = Calibration(settings.calibration)
+        self.budgets = Budgets(settings.calibration)
+        self.floors: dict[tuple[str, str], float] = {}
+        self._has_budgets = any(finding.alerts_per_day is not None for finding in book.findings)
         self._cases: list[_Case] = []
         self._past: dict[str, int] = {}
         self._sizes: dict[str, int] = {}  # devices that may fall silent, by district
@@ -136,6 +156,7 @@ class Judge:
         self._severity = np.empty(0, np.float32)
         self._young_severity = np.empty(0, np.float32)
         self._young_ns = np.empty(0, np.int64)
+        self._lift = np.empty(0, np.float32)  # what budgets make of the severity that is needed
         self._flags = np.empty(0, np.uint16)
         self._hot = np.empty(0, np.bool_)
         self._silent: dict[str, dict[int, int]] = {}  # device -> silent series -> last seen
@@ -146,6 +167,7 @@ class Judge:
         if series.id in self._rules:
             return
         self._grow(series.id + 1)
+        self.calibration.learn(series)
         subject = Subject(series.device, series.district, series.metric, series.id)
         thresholds, findings = self._matching(series)
         novelty = findings[_K.NOVELTY]
@@ -156,6 +178,7 @@ class Judge:
             _timing(findings[_K.RANGE]),
             _timing(findings[_K.FLAT]),
             _timing(novelty),
+            novelty if novelty is not None and novelty.alerts_per_day is not None else None,
             _timing(findings[_K.GAP]),
             _timing(findings[_K.PEER]),
             peer.severity if (peer := findings[_K.PEER]) is not None else math.inf,
@@ -171,6 +194,7 @@ class Judge:
             self._severity[series.id] = novelty.severity
             self._young_severity[series.id] = novelty.young_severity
             self._young_ns[series.id] = novelty.young_for_ns
+            self._lift[series.id] = self._floor(novelty, series.district) / novelty.severity
         self._flags[series.id] = (
             (Flag.RANGE if rules.range else 0) | (Flag.FLAT if rules.flat else 0) | (Flag.SKEW if rules.skew else 0)
         )
@@ -182,24 +206,33 @@ class Judge:
         # the records of a young series are cheap: the next storm is the worst ever seen, and before it has lived
         # through two days, every hour is the first of its kind
         settling = np.maximum(_SETTLED_NS / np.maximum(age, 1), 1.0)
-        needed = np.where(age < self._young_ns[ids], self._young_severity[ids] * settling, self._severity[ids])
+        least = np.where(age < self._young_ns[ids], self._young_severity[ids] * settling, self._severity[ids])
+        self._odd(batch, scores, least)
+        needed = least * self._lift[ids] if self._has_budgets else least
         trip = batch.value > self._above[ids]
         trip |= batch.value < self._below[ids]
         trip |= scores.severity >= needed
         trip |= (batch.quality & self._flags[ids]) != 0
         trip |= self._hot[ids]
-        if not trip.any():
-            return
-        doubted = np.zeros(len(self._hot), np.bool_)
-        doubted[ids[trip]] = True
-        rows = np.flatnonzero(doubted[ids])
-        columns = (
-            batch.measured, batch.received, batch.value, batch.quality,
-            scores.severity, scores.raw, scores.reason, scores.expected, scores.low, scores.high, needed,
-        )  # fmt: skip
-        for series, *facts in zip(ids[rows].tolist(), *(c[rows].tolist() for c in columns), strict=True):
-            self._reading(self._rules[series], _Row(*facts))
-            self._hot[series] = self._life.is_active(series)
+        known: list[int] = []  # rows of what is pending or open already
+        if trip.any():
+            doubted = np.zeros(len(self._hot), np.bool_)
+            doubted[ids[trip]] = True
+            rows = np.flatnonzero(doubted[ids])
+            columns = (
+                batch.measured, batch.received, batch.value, batch.quality,
+                scores.severity, scores.raw, scores.reason, scores.expected, scores.low, scores.high, needed,
+            )  # fmt: skip
+            for at, series, *facts in zip(
+                rows.tolist(), ids[rows].tolist(), *(c[rows].tolist() for c in columns), strict=True
+            ):
+                if self._life.is_active(series):
+                    known.append(at)
+                self._reading(self._rules[series], _Row(*facts))
+                self._hot[series] = self._life.is_active(series)
+        self.calibration.add(ids, scores.raw, known)
+        if self._has_budgets:
+            self.held += int(np.count_nonzero((scores.severity >= least) & (scores.severity < needed)))
 
     def silence(self, now: int, found: Sequence[Gap | Back]) -> None:
         """Judge at a tick, log time *now* (ns): who fell silent, and who was heard again."""
@@ -217,11 +250,25 @@ class Judge:
     def beside(self, now: int, found: Round | None) -> None:
         """Judge at a tick what a comparison with neighbours *found*, then look again at alerts that are young."""
         if found is not None:
+            self.rounds += 1
             self._peers(now, found)
         self._look_again(now)
+        self.standing = self._incidents.standing(now)
+
+    @property
+    def peers_refused(self) -> int:
+        """Return how many readings were of series beyond those that are compared with peers."""
+        return self._parts.peers.refused if self._parts.peers is not None else 0
 
     def sweep(self, now: int) -> None:
-        """Do the upkeep of a minute."""
+        """Do the upkeep of a minute, at a tick."""
+        self.calibration.begin(now)
+        if self.budgets.begin(now) and self._has_budgets:
+            self.floors.clear()
+            for series, rules in self._rules.items():
+                if rules.budget is not None:
+                    floor = self._floor(rules.budget, rules.subject.district)
+                    self._lift[series] = floor / rules.budget.severity
         self._life.sweep(now, self._applies)
         for series in np.flatnonzero(self._hot).tolist():
             self._hot[series] = self._life.is_active(series)
@@ -237,13 +284,24 @@ class Judge:
 
     def causes(self) -> Causes:
         """Return what is remembered of causes."""
-        return Causes(self._cases, *self._incidents.to_state(), dict(sorted(self._past.items())))
+        return Causes(
+            self._cases, *self._incidents.to_state(), dict(sorted(self._past.items())),
+            self.calibration.to_bytes(), self.budgets.to_bytes(),
+        )  # fmt: skip
 
     def restore(self, machines: list[Machine], silent: dict[str, dict[int, int]], causes: Causes | None = None) -> None:
-        """Take over what `to_state` and `causes` returned, before the first `learn`."""
+        """Take over what `to_state` and `causes` returned, before the first `learn`.
+
+        Raises:
+            MalformedPayload: what is remembered of severities is of another version, or cut short.
+        """
         if causes is not None:
             self._cases, self._past = causes.cases, causes.past
             self._incidents.restore(causes.blackouts, causes.events)
+            if causes.calibration:
+                self.calibration = Calibration.from_bytes(causes.calibration, self._settings.calibration)
+            if causes.budgets:
+                self.budgets = Budgets.from_bytes(causes.budgets, self._settings.calibration)
         self._life.restore(machines)
         self._silent = silent
         self._watched = {
@@ -321,7 +379,7 @@ class Judge:
                 unit=rules.unit if unit is None else unit, measured=row.at, value=row.value,
                 expected=_known(row.expected), low=_known(row.low),
                 high=_known(row.high), limit=limit, duration_seconds=(row.at - since) / 1e9, severity=severity,
-                retrospective=row.late,
+                retrospective=row.late, card=self._odds(code, rules, row),
             )  # fmt: skip
             return self._classified(facts, timing, subject, row.at)
 
@@ -354,6 +412,49 @@ class Judge:
         rules = self._rules.get(machine.subject.series)
         strange = () if rules is None else (rules.novelty, rules.peer)
         return any(timing is not None and timing.rule == machine.rule for timing in strange)
+
+    # -- severities --------------------------------------------------------------------------------------------------
+
+    def _odd(self, batch: ReadingBatch, scores: Scores, least: NDArray[np.float64]) -> None:
+        """Note what would be an alert of novelty if there were no budget, and what goes on of it."""
+        odd = (scores.raw >= 1) & (scores.reason != Reason.FLAT) & (batch.quality & (Flag.LATE | Flag.RANGE) == 0)
+        rows = np.flatnonzero(odd)
+        if not len(rows):
+            return
+        series, severities, needed = batch.series[rows], scores.severity[rows], least[rows]
+        opens = severities >= needed
+        size = np.zeros(len(rows))
+        # a young series needs more: what it shows counts for as much less
+        size[opens] = severities[opens] * self._severity[series[opens]] / needed[opens]
+        for number, severity, at in zip(series.tolist(), size.tolist(), batch.received[rows].tolist(), strict=True):
+            subject = self._rules[number].subject
+            if severity > 0 or self.budgets.is_odd(subject.device):
+                self.budgets.note(subject.device, subject.district, subject.metric, severity, at)
+
+    def _floor(self, finding: Finding, district: str) -> float:
+        """Return the severity that *finding* needs in *district*, for its budget, as of the last hour."""
+        if finding.alerts_per_day is None:
+            return finding.severity
+        key = (finding.name, district)
+        if key not in self.floors:
+
+            def counts(where: str, metric_name: str) -> bool:
+                series = Series(-1, "", metric_name, where)
+                return where == district and self._matching(series)[1][_K.NOVELTY] is finding
+
+            self.floors[key] = max(self.budgets.needed(finding.alerts_per_day, counts), finding.severity)
+        return self.floors[key]
+
+    def _odds(self, code: str, rules: _Rules, row: _Row) -> Card | None:
+        """Return how rare the severity of novelty is, and which one was needed; None for other findings."""
+        if not code.startswith("novelty."):
+            return None
+        if code == "novelty.peer":
+            return Card(needed=row.needed)
+        return Card(
+            at_most=self.calibration.bound(rules.subject.metric, row.raw),
+            needed=round(row.needed, 2), budget=None if rules.budget is None else rules.budget.alerts_per_day,
+        )  # fmt: skip
 
     # -- silence -----------------------------------------------------------------------------------------------------
 
@@ -442,6 +543,9 @@ class Judge:
     def _judged(self, facts: Evidence, past: int) -> Evidence:
         series = facts.series if facts.code != "gap" else -1
         card = look(self._parts.peers, facts.device, series, past)
+        if facts.card is not None:
+            odds = facts.card
+            card = msgspec.structs.replace(card, at_most=odds.at_most, needed=odds.needed, budget=odds.budget)
         blackout = self._incidents.blackout_of(facts.device) if facts.code == "gap" else None
         if blackout is not None and blackout.founder == facts.device:
             card = msgspec.structs.replace(card, silent=len(blackout.members), of=blackout.of)
@@ -457,6 +561,7 @@ class Judge:
         if facts.classification is not Classification.EVENT or facts.incident:
             return facts
         incident = self._incidents.join(alert, facts, at)
+        self.joined += incident.alert != alert
         return msgspec.structs.replace(facts, incident=incident.alert)
 
     def _follow(self) -> None:
@@ -471,7 +576,7 @@ class Judge:
                 if facts.code != "gap"
                 else f"{facts.rule}\n{facts.device}"
             )
-            if key in self._past or len(self._past) < _MOST_PAST:
+            if key in self._past or len(self._past) < self._settings.incidents.past_subjects:
                 self._past[key] = self._past.get(key, 0) + 1
 
     def _look_again(self, now: int) -> None:
@@ -525,6 +630,7 @@ class Judge:
         self._severity = np.concatenate([self._severity, never])
         self._young_severity = np.concatenate([self._young_severity, never])
         self._young_ns = np.concatenate([self._young_ns, np.zeros(missing, np.int64)])
+        self._lift = np.concatenate([self._lift, np.ones(missing, np.float32)])
         self._flags = np.concatenate([self._flags, np.zeros(missing, np.uint16)])
         self._hot = np.concatenate([self._hot, np.zeros(missing, np.bool_)])
 

@@ -46,11 +46,13 @@ _FINDING_KEYS = (
     "young_for",
     "clear_for",
     "clear_readings",
+    "alerts_per_day",
     "priority",
     "enabled",
     *_FILTERS,
 )
 _TABLES = ("rule", "finding")
+_MAX_BUDGET = 100_000
 _MAX_RULES = 500  # each costs a look per reading of a series in doubt; a guess, not measured
 
 
@@ -122,6 +124,7 @@ class Finding:
 
     `severity` is the novelty from which it opens; while a series is younger than `young_for_ns` (by measured time, from
     its first reading), `young_severity` is, and in its first two days more: in proportion to what is missing of them.
+    `alerts_per_day` is a budget: how many alerts of novelty a day each district is meant to have at most; None: none.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Finding:
     clear_for_ns: int
     clear_readings: int
     enabled: bool
+    alerts_per_day: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +340,21 @@ def _finding(table: _Table) -> Finding:
         table.duration("clear_for", "0s" if kind is FindingKind.GAP else "5m"),
         readings,
         enabled,
+        _budget(table, kind),
     )
+
+
+def _budget(table: _Table, kind: FindingKind) -> float | None:
+    value = table.number("alerts_per_day")
+    if value is None:
+        return None
+    if kind is not FindingKind.NOVELTY:
+        raise table.fail("alerts_per_day", f"alerts_per_day = {value:g}: for kind 'novelty' only")
+    if not 0 < value <= _MAX_BUDGET:
+        raise table.fail("alerts_per_day", f"alerts_per_day = {value:g}: above 0, and at most {_MAX_BUDGET} expected")
+    if table.raw.get("device"):
+        raise table.fail("alerts_per_day", "a budget is for districts: it cannot stand beside 'device'")
+    return value
 
 
 def _severity(table: _Table, key: str, kind: FindingKind, default: float) -> float:

@@ -58,6 +58,7 @@ kind = "flat"
 kind = "novelty"
 severity = 1.5
 clear_for = "30s"
+alerts_per_day = 0.2
 [[finding]]
 kind = "gap"
 """
@@ -77,13 +78,16 @@ def _fresh() -> Pipeline:
     )
 
 
-def _log(seed: int, entries: int) -> list[tuple[int, LogEntry]]:
-    """Return a log in which everything happens: repeats, late and disordered readings, silences, jumps, restarts."""
+def _log(seed: int, entries: int, *, pace: int = 1) -> list[tuple[int, LogEntry]]:
+    """Return a log in which everything happens: repeats, late and disordered readings, silences, jumps, restarts.
+
+    With a higher *pace* it takes as many times as long: hours end in it.
+    """
     rng = np.random.default_rng(seed)
     logged, position, log = _START, 0, []
     level = rng.uniform(35, 65, 12)
     for k in range(entries):
-        logged += int(rng.choice([0, 40_000_000, 300_000_000, _SECOND, 7 * _SECOND, 90 * _SECOND], p=_STEPS))
+        logged += int(rng.choice([0, 40_000_000, 300_000_000, _SECOND, 7 * _SECOND, 90 * _SECOND], p=_STEPS)) * pace
         position += int(rng.integers(1, 3))  # positions may have holes
         n = int(rng.choice([0, 1, 3, 25], p=[0.2, 0.3, 0.3, 0.2]))
         series = rng.integers(0, 12, n).astype(np.int32)
@@ -152,6 +156,37 @@ def test_one_by_one_is_all_at_once() -> None:
 
     assert at_once == one_by_one
     assert whole.state_hash() == single.state_hash()
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 10_000), data=st.data())
+def test_severities_of_past_hours_hang_on_nothing_but_the_log(seed: int, data: st.DataObject) -> None:
+    log = _log(seed, 600, pace=60)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(log) - 1), min_size=3, max_size=9)))
+    whole, cut = _fresh(), _fresh()
+
+    at_once = _together([whole.process(log)])
+    pieces = []
+    for begin, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
+        pieces.append(cut.process(log[begin:end]))
+        restored = _fresh()
+        restored.restore(cut.to_bytes())
+        cut = restored
+
+    assert at_once == _together(pieces)
+    assert whole.state_hash() == cut.state_hash()
+    assert whole.judge.calibration.bound("pm25", 1.0) is not None
+
+
+def test_the_log_of_this_test_fills_a_budget() -> None:
+    """Guards the test above."""
+    pipeline = _fresh()
+    effects = pipeline.process(_log(1, 1500, pace=60))
+
+    cards = [event.evidence.card for event in effects.events if event.evidence and event.evidence.card]
+    assert pipeline.judge.budgets.seen > 2
+    assert max(pipeline.judge.floors.values()) > 1.5
+    assert {card.at_most is None for card in cards} == {True, False}
 
 
 def test_the_log_of_this_test_makes_every_kind_of_alert() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from core.alerts import AlertEvent
+    from processors.alerting.judge import Judge
 
 START = 1_767_225_600_000_000_000
 MINUTE = 60_000_000_000
@@ -92,6 +93,10 @@ class _City:
     @property
     def life(self) -> object:
         return self._pipeline.life
+
+    @property
+    def judge(self) -> Judge:
+        return self._pipeline.judge
 
     def minute(self, values: dict[int, float], *, flag: int = 0, back: int = 0) -> list[str]:
         at = START + self._minute * MINUTE
@@ -322,6 +327,87 @@ def test_a_young_series_has_to_be_stranger_and_a_new_one_stranger_still() -> Non
     ]
 
     assert kinds == [[], R, [], R, R]
+
+
+def test_an_alert_says_how_rare_its_severity_is_once_an_hour_has_ended() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE), 4: (0, 2.5, Reason.RANGE)}
+    for _ in range(60):
+        city.minute(dict.fromkeys(range(0, 500, 10), 1.0))
+    city.minute({0: 3})  # of the next hour
+    city.values(4, 4)  # the same incident
+    city.values(*[1.0] * 60)
+
+    city.restart()
+    city.minute({10: 3})
+
+    first, second = (e.evidence for e in city.events if e.kind == "raised" and e.evidence)
+    assert first.card is not None
+    assert second.card is not None
+    assert (first.card.at_most, second.card.at_most) == (1 / 2951, 2 / 3007)
+    assert "; severity 3.0; at most 1 in 1,500 readings of pm25 is that odd" in describe(second)
+
+
+def test_other_findings_are_not_said_to_be_rare() -> None:
+    city = _City(LIMIT.replace('"2m"', '"0s"'))
+    for _ in range(60):
+        city.minute({0: 1.0})
+    city.minute({0: 60})
+
+    card = next(e.evidence.card for e in city.events if e.kind == "raised" and e.evidence)
+    assert card is not None
+    assert (card.at_most, card.needed, card.budget) == (None, None, None)
+
+
+def test_a_budget_lifts_the_severity_that_is_needed_and_says_so() -> None:
+    city = _City(NOVELTY + "alerts_per_day = 3\n")
+    city.script.severity = {v: (v, v, Reason.RANGE) for v in (2.0, 2.5, 3.0, 6.0)}
+    hour = [{10 * device: 2.0 + device % 3 / 2} for device in range(12)] + [{990: 1.0}] * 108
+    before = [kind for values in hour for kind in city.minute(values)]
+    city.minute({990: 1.0})  # the hour in which the last candidate ended has ended
+
+    for values in ({200: 2.5}, {210: 3.0}, {220: 6.0}):
+        city.restart()
+        city.minute(values)
+
+    assert before.count("raised") == 12
+    assert city.judge.floors == {("novelty", "north"): 3.25}
+    *_, last = (e.evidence for e in city.events if e.kind == "raised" and e.evidence)
+    assert len([e for e in city.events if e.kind == "raised"]) == 13
+    assert last.card is not None
+    assert (last.severity, last.card.needed, last.card.budget) == (6.0, 3.25, 3.0)
+    assert "severity 3.2 is needed here, to keep to 3 alerts a day" in describe(last)
+
+
+def test_what_a_budget_holds_back_is_counted() -> None:
+    city = _City(NOVELTY + "alerts_per_day = 0.5\n")
+    city.script.severity = {2: (2, 2, Reason.RANGE)}
+    city.minute({0: 2, 10: 2})
+    for _ in range(179):
+        city.minute({990: 1.0})
+
+    kinds = [city.minute({20: 2}), city.minute({30: 2})]
+
+    assert (kinds, city.judge.held) == ([[], []], 2)
+
+
+def test_young_series_do_not_use_up_a_budget() -> None:
+    city = _City(NOVELTY + 'young_severity = 8\nyoung_for = "4d"\nalerts_per_day = 0.1\n')
+    city.script.severity = {7: (7, 7, Reason.RANGE)}
+    city.values(1.0, 7, *[1.0] * 200)
+
+    assert (city.events, city.judge.budgets.seen, city.judge.floors) == ([], 0, {("novelty", "north"): 2.0})
+
+
+def test_neither_late_readings_nor_impossible_ones_are_candidates_for_a_budget() -> None:
+    city = _City(RANGE + NOVELTY + "alerts_per_day = 0.1\n")
+    city.script.severity = {7: (7, 7, Reason.RANGE), 8: (8, 8, Reason.FLAT)}
+    city.minute({0: 7}, flag=Flag.LATE, back=600)
+    city.minute({10: 7}, flag=Flag.RANGE)
+    city.minute({20: 8})
+    city.values(*[1.0] * 200)
+
+    assert city.judge.budgets.seen == 0
 
 
 def test_a_far_stranger_metric_of_the_same_device_is_told_beside_the_first() -> None:

@@ -11,7 +11,8 @@ from core.batch import ReadingBatch
 from core.city import Device, Series
 from core.errors import MalformedPayload
 from processors.near import nearest
-from processors.peers import PeerBank, PeerSettings
+from processors.peer_settings import PeerSettings
+from processors.peers import PeerBank
 
 if TYPE_CHECKING:
     from processors.peers import Round

@@ -94,6 +94,26 @@ def test_the_first_finding_that_matches_applies() -> None:
             "'novelty' and 'peer' only",
             id="a severity of silence",
         ),
+        pytest.param(FINDING + "alerts_per_day = 0\n", "alerts_per_day", "above 0, and at most", id="no alerts at all"),
+        pytest.param(FINDING + "alerts_per_day = 1e6\n", "alerts_per_day", "at most 100000", id="no budget at all"),
+        pytest.param(FINDING + "alerts_per_day = nan\n", "alerts_per_day", "a finite number", id="a budget of NaN"),
+        pytest.param(FINDING + 'alerts_per_day = "3"\n', "alerts_per_day", "a finite number", id="a budget in words"),
+        pytest.param(FINDING + "alerts_per_day = true\n", "alerts_per_day", "a finite number", id="a budget of yes"),
+        pytest.param(
+            '[[finding]]\nkind = "gap"\nalerts_per_day = 3\n',
+            "alerts_per_day",
+            "for kind 'novelty' only",
+            id="a budget of silence",
+        ),
+        pytest.param(
+            FINDING + 'alerts_per_day = 3\ndevice = "a"\n',
+            "alerts_per_day",
+            "a budget is for districts",
+            id="a budget of a device",
+        ),
+        pytest.param(
+            FINDING + "alerts_per_dya = 3\n", "alerts_per_dya", "did you mean 'alerts_per_day'", id="a slip in a budget"
+        ),
         pytest.param(FINDING + "clear_readings = 0\n", "clear_readings", "from 1 to 1000", id="clears at once"),
         pytest.param(FINDING + 'enabled = "no"\n', "enabled", "true or false", id="a word as a switch"),
         pytest.param(
