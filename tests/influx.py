@@ -108,13 +108,13 @@ def _running(argv: list[str], folder: Path, http: int, *, kill: bool = False) ->
     with (folder / "server.log").open("ab") as out:
         server = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT)
         try:
-            until(lambda: server.poll() is not None or _answers(url), f"{argv[0]} to answer", seconds=60)
+            until(lambda: server.poll() is not None or _answers(url), f"{argv[0]} to answer")
             assert server.poll() is None, (folder / "server.log").read_text()[-2000:]
             yield url
         finally:
             server.kill() if kill else server.terminate()
             try:
-                server.wait(30)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
@@ -122,7 +122,7 @@ def _running(argv: list[str], folder: Path, http: int, *, kill: bool = False) ->
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/ping", timeout=2) as answer:
+        with urllib.request.urlopen(f"{url}/ping", timeout=10) as answer:
             return bool(answer.status < 300)
     except OSError:
         return False

@@ -64,7 +64,7 @@ def running_postgres(programs: Path) -> Iterator[str]:
         def answers() -> bool:
             assert server.poll() is None, (folder / "log").read_text()
             try:
-                psycopg.connect(f"postgresql://{address}", connect_timeout=5).close()
+                psycopg.connect(f"postgresql://{address}", connect_timeout=30).close()
             except psycopg.OperationalError:
                 return False
             return True
@@ -74,5 +74,5 @@ def running_postgres(programs: Path) -> Iterator[str]:
     finally:
         if server is not None:
             server.send_signal(signal.SIGINT)  # fast shutdown: does not wait for clients
-            server.wait(30)
+            server.wait(60)
         shutil.rmtree(folder)

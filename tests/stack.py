@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,13 +12,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["PM25_RULES", "Stack", "free_port", "until"]
+__all__ = ["PM25_RULES", "Stack", "free_port", "listening", "until"]
 
 PM25_RULES = """
 [[rule]]
@@ -35,14 +40,21 @@ VERBS = {"broker": "broker", "gateway": "gateway", "processor": "process", "api"
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that was free a moment ago, below those that the kernel lends to clients.
+
+    One of theirs may be some client's again before it is listened on, here or in a test beside this one.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
-def until(condition: Callable[[], Any], what: str, *, seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], what: str, *, seconds: float = 120.0) -> Any:
     """Wait until *condition* gives something true, and return that; fail naming *what* was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -51,6 +63,36 @@ def until(condition: Callable[[], Any], what: str, *, seconds: float = 30.0) -> 
             return found
         assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def listening(port: int, *, user: str = "", password: str = "", topics: str = "#") -> Iterator[list[tuple[str, bytes]]]:
+    """Yield a list that grows by (topic, payload) of every message on *topics*; the subscription stands.
+
+    What the broker repeats (DUP) is heard once.
+    """
+    heard: list[tuple[str, bytes]] = []
+    ready: list[bool] = []
+
+    def on_message(_client: Client, _userdata: Any, message: MQTTMessage) -> None:
+        said = (message.topic, bytes(message.payload))
+        if not (message.dup and said in heard):
+            heard.append(said)
+
+    client = Client(CallbackAPIVersion.VERSION2, "witness")
+    if user:
+        client.username_pw_set(user, password)
+    client.on_connect = lambda c, *_: c.subscribe(topics, 1)
+    client.on_subscribe = lambda *_: ready.append(True)
+    client.on_message = on_message
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        until(lambda: ready, "the subscription")
+        yield heard
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
 class Stack:
@@ -88,7 +130,7 @@ class Stack:
         """Run the command line and return what it prints."""
         done = subprocess.run(
             [sys.executable, "-m", "urbanpulse", *args],
-            env=self.env, capture_output=True, text=True, timeout=60, check=False,
+            env=self.env, capture_output=True, text=True, timeout=200, check=False,
         )  # fmt: skip
         assert done.returncode == 0 or not check, f"urbanpulse {' '.join(args)}: {done.stderr}"
         return done.stdout if done.returncode == 0 else done.stderr
@@ -111,8 +153,8 @@ class Stack:
 
     def until_ready(self) -> None:
         """Wait until the api says that all its parts are well, and the gateway is connected."""
-        until(lambda: self.get("/readyz", check=False, token="")[0] == 200, "the api to be ready", seconds=60)
-        until(lambda: "connected to the broker" in self.log("gateway"), "the gateway to connect", seconds=60)
+        until(lambda: self.get("/readyz", check=False, token="")[0] == 200, "the api to be ready")
+        until(lambda: "connected to the broker" in self.log("gateway"), "the gateway to connect")
 
     def stop(self, role: str) -> None:
         """End *role* as an administrator would."""
@@ -120,7 +162,7 @@ class Stack:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
             try:
-                child.wait(30)
+                child.wait(60)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
@@ -177,7 +219,7 @@ class Stack:
             data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, data, timeout=20) as answer:
+            with urllib.request.urlopen(request, data, timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             content = error.read()
@@ -202,5 +244,5 @@ class Stack:
             ["mosquitto_pub", "-p", str(self.broker_port), "-u", user, "-P", password,
              "-q", str(qos), "-t", topic, "-s"],
             input=payload.encode() if isinstance(payload, str) else payload,
-            capture_output=True, timeout=30, check=False,
+            capture_output=True, timeout=60, check=False,
         )  # fmt: skip

@@ -183,5 +183,5 @@ def test_mosquitto_starts_with_the_certificates_of_init(secrets: dict[str, Path]
                 break
     finally:
         broker.kill()  # 2.0.11 forgets a SIGTERM that comes between its word "running" and its loop
-        broker.communicate(timeout=10)
+        broker.communicate()
     assert any("running" in line for line in said), said

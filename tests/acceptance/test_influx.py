@@ -14,7 +14,7 @@ from tests.stack import Stack, free_port, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.acceptance
 
 
 def test_readings_go_to_influxdb_and_wait_while_it_is_away(tmp_path: Path) -> None:
@@ -32,11 +32,11 @@ def test_readings_go_to_influxdb_and_wait_while_it_is_away(tmp_path: Path) -> No
         assert stack.get("/readyz", check=False)[1]["parts"]["series"] != "ok"
         until(lambda: "store is away" in stack.log("processor"), "the processor to say that its store is away")
         with influxd(tmp_path / "server", port=port):
-            until(lambda: stored(stack) == [float(i) for i in range(40)], "all readings, once each", seconds=60)
+            until(lambda: stored(stack) == [float(i) for i in range(40)], "all readings, once each")
             stack.stop("processor")
             stack.start("processor")
             publish(stack, device, 40)
-            until(lambda: stored(stack) == [float(i) for i in range(60)], "a restart to go on", seconds=60)
+            until(lambda: stored(stack) == [float(i) for i in range(60)], "a restart to go on")
             stack.stop("processor")
 
 
@@ -49,7 +49,7 @@ def test_a_database_that_is_missing_stops_the_processor_with_a_sentence(tmp_path
         until(lambda: "connected to the broker" in stack.log("gateway"), "the gateway to connect")
         publish(stack, stack.device("box-1"), 0)
 
-        status = until(stack.roles["processor"].poll, "the processor to stop", seconds=60)
+        status = until(stack.roles["processor"].poll, "the processor to stop")
 
         said = stack.log("processor")
         assert status == 1

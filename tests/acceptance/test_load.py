@@ -16,7 +16,7 @@ from tests.unit.simulators.conftest import BrokerProcess, Watcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_on_our_own_broker_every_message_is_booked_as_accepted(stack: Stack) -> 
         total = stack.get("/api/v1/ledger")[1]["total"]
         return total if total["received"] >= figures["published"] else None
 
-    total = until(booked, "the ledger to have every message", seconds=60)
+    total = until(booked, "the ledger to have every message")
     # none refused; a broker or a sender that stalls may say one thing twice
     assert total["received"] == total["accepted"] + total["duplicate"], total["reasons"]
     assert total["accepted"] > 0.9 * figures["published"]
@@ -66,14 +66,14 @@ def test_another_broker_needs_no_installation(tmp_path: Path) -> None:
         try:
             (tmp_path / "here").mkdir()
 
-            done = load("--broker", f"mqtt://127.0.0.1:{broker.port}", "--seconds", "0.2", folder=tmp_path / "here")
+            done = load("--broker", f"mqtt://127.0.0.1:{broker.port}", "--seconds", "1", folder=tmp_path / "here")
 
             assert done.returncode == 0, done.stderr
             rows = {
                 line.split("  ")[0].strip(" │"): line.split()[-2] for line in done.stdout.splitlines() if "│" in line
             }
             published = int(rows["published"].replace(",", ""))
-            until(lambda: len(watcher.messages) == published, "every message to be passed on", seconds=60)
+            until(lambda: len(watcher.messages) >= published, "every message to be passed on")
             assert rows["published"] == rows["acknowledged"]
             assert {topic.split("/")[2] for topic, _, _ in watcher.messages} == {"readings"}
             assert len({topic for topic, _, _ in watcher.messages}) == 20
@@ -94,12 +94,12 @@ def test_credentials_and_refusals_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     try:
         done = {
-            name: load("--broker", where, "--credentials", f"{name}.json", "--seconds", "0.2", folder=tmp_path)
+            name: load("--broker", where, "--credentials", f"{name}.json", "--seconds", "1", folder=tmp_path)
             for name in (*files, "bad", "absent")
         }
     finally:
         broker.stop()
-    away = load("--broker", where, "--seconds", "0.2", folder=tmp_path)
+    away = load("--broker", where, "--seconds", "1", folder=tmp_path)
 
     assert done["right"].returncode == 0, done["right"].stderr
     for name, text in (

@@ -14,7 +14,7 @@ from tests.outage import Plan, run_outage
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.acceptance
 
 
 def test_nothing_is_lost_or_twice_when_influxdb_and_the_processor_are_killed_around_an_outage(tmp_path: Path) -> None:

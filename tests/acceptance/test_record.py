@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +55,7 @@ class Recording:
     def end(self, *, stop: bool = True) -> Recorded:
         if stop:
             self._stop.set()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         return self._figures
 
@@ -87,16 +87,22 @@ def publish(port: int, said: list[tuple[str, bytes, int]]) -> None:
     client.connect("127.0.0.1", port)
     client.loop_start()
     for topic, payload, qos in said:
-        client.publish(topic, payload, qos).wait_for_publish(20)
+        client.publish(topic, payload, qos).wait_for_publish(60)
     client.disconnect()
     client.loop_stop()
 
 
+def heard(stack: Stack, role: str) -> int:
+    """Return how many messages a recorder says that it has."""
+    return max(map(int, re.findall(r'"messages": (\d+)', stack.log(role))), default=0)
+
+
 def by_topic(captures: Iterable[Capture]) -> dict[str, list[tuple[bytes, int, bool]]]:
+    """Return what was said on each topic, in order, and once: a broker that is slow delivers QoS 1 again."""
     found = defaultdict(list)
     for capture in captures:
         found[capture.topic].append((capture.payload, capture.qos, capture.retain))
-    return dict(found)
+    return {topic: list(dict.fromkeys(said)) for topic, said in found.items()}
 
 
 async def replay(path: Path, port: int) -> int:
@@ -111,22 +117,26 @@ def test_what_was_recorded_is_replayed_and_recorded_again(
 ) -> None:
     rng = random.Random(7)
     said = [
-        (f"devices/dev-{n % 5}/readings", rng.randbytes(rng.randrange(60)) if n % 3 else b'{"values":{"a":%d}}' % n, 1)
+        (
+            f"devices/dev-{n % 5}/readings",
+            b"%d " % n + rng.randbytes(rng.randrange(60)) if n % 3 else b'{"values":{"a":%d}}' % n,
+            1,
+        )
         for n in range(200)
     ] + [(f"application/{n % 2}/event/up", b"%d" % n, 1) for n in range(50)]
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl.gz"
 
     recorder = recording(broker.port, first, "one")
     publish(broker.port, said)
-    until(lambda: recorder.told[-1].messages == 250, "250 messages in the first recording")
-    recorder.end()
+    until(lambda: recorder.told[-1].messages >= 250, "250 messages in the first recording")
+    once = recorder.end().messages
     again = recording(broker.port, second, "two")
     sent = asyncio.run(replay(first, broker.port))
-    until(lambda: again.told[-1].messages == 250, "250 messages in the second recording")
+    until(lambda: again.told[-1].messages >= once, "250 messages in the second recording")
     end = again.end()
 
-    assert sent == 250
-    assert (end.messages, end.topics, end.interruptions) == (250, 7, 0)
+    assert sent == once >= 250
+    assert (end.topics, end.interruptions) == (7, 0)
     assert by_topic(read_capture(first)) == by_topic(Capture(1, *message) for message in said)
     assert by_topic(read_capture(second)) == by_topic(read_capture(first))
 
@@ -145,19 +155,19 @@ def test_a_recorder_outlives_its_broker_and_counts_the_interruption(
 ) -> None:
     recorder = recording(broker.port, tmp_path / "a.jsonl", "one")
     publish(broker.port, [("devices/a/readings/x", b"1", 1)])
-    until(lambda: recorder.told[-1].messages == 1, "the first message")
+    until(lambda: recorder.told[-1].messages >= 1, "the first message")
 
     broker.stop()
     broker.start()
     told = len(recorder.told)
     until(lambda: len(recorder.told) > told, "the recorder to be back")
     publish(broker.port, [("devices/a/readings/x", b"2", 1)])
-    until(lambda: recorder.told[-1].messages == 2, "the second message")
+    until(lambda: recorder.told[-1].messages >= 2, "the second message")
     end = recorder.end()
 
-    assert (end.messages, end.interruptions) == (2, 1)
+    assert end.interruptions == 1
     assert end.away_seconds > 0
-    assert [capture.payload for capture in read_capture(tmp_path / "a.jsonl")] == [b"1", b"2"]
+    assert [said[0] for said in by_topic(read_capture(tmp_path / "a.jsonl"))["devices/a/readings/x"]] == [b"1", b"2"]
 
 
 def test_a_recorder_says_why_it_cannot_begin(tmp_path: Path, free_port: Any) -> None:
@@ -212,33 +222,31 @@ def test_a_small_fleet_is_recorded_killed_or_ended_and_replayed(stack: Stack, tm
     summary = json.loads(told.splitlines()[-1])["summary"]
     assert (summary["devices"], summary["readings"], summary["acknowledged"]) == (3, 60, 60)
     expected = 60 + 6  # and each device's online and offline
-    until(lambda: f'"messages": {expected}' in stack.log("ended"), "the first recorder to have all messages")
-    until(lambda: f'"messages": {expected}' in stack.log("killed"), "the second recorder to have all messages")
+    until(lambda: heard(stack, "ended") >= expected, "the first recorder to have all messages")
+    until(lambda: heard(stack, "killed") >= expected, "the second recorder to have all messages")
     stack.kill("killed")
     child = stack.roles["ended"]
     child.send_signal(signal.SIGINT)
-    assert child.wait(20) == 0
+    assert child.wait(60) == 0
     end = json.loads(stack.log("ended").splitlines()[-1])
-    assert (end["messages"], end["topics"], end["interruptions"]) == (expected, 6, 0)
+    assert end["messages"] >= expected
+    assert (end["topics"], end["interruptions"]) == (6, 0)
     whole = list(read_capture(ended))
     assert by_topic(read_capture(killed, on_cut=lambda _: None)) == by_topic(whole)
-    values = [json.loads(c.payload)["values"]["pm25"] for c in whole if c.topic == "devices/dev-0/readings"]
+    values = [json.loads(payload)["values"]["pm25"] for payload, _, _ in by_topic(whole)["devices/dev-0/readings"]]
     assert values == list(range(0, 60, 3))
 
     again = tmp_path / "again.jsonl"
     start_recorder(stack, "again", again, "--filter", "devices/+/readings")
     told = stack.command("simulate", "--replay", str(ended), "--json")
-    assert json.loads(told.splitlines()[-1])["summary"]["messages"] == expected
-    until(lambda: '"messages": 60' in stack.log("again"), "the replay to be recorded")
+    assert json.loads(told.splitlines()[-1])["summary"]["messages"] == len(whole)
+    until(lambda: heard(stack, "again") >= 60, "the replay to be recorded")
     assert by_topic(read_capture(again)) == {
         topic: said for topic, said in by_topic(whole).items() if topic.endswith("/readings")
     }
 
 
 def test_what_foreign_devices_say_is_recorded_and_replayed_too(stack: Stack, tmp_path: Path) -> None:
-    def heard(role: str) -> int:
-        return max(map(int, re.findall(r'"messages": (\d+)', stack.log(role))), default=0)
-
     services = json.loads((stack.data / "secrets" / "services.json").read_text())
     out = tmp_path / "foreign.jsonl"
     topics = [f"application/{n}/device/2/event/up" for n in range(4)]
@@ -252,20 +260,20 @@ def test_what_foreign_devices_say_is_recorded_and_replayed_too(stack: Stack, tmp
     for topic in topics:
         done = stack.publish("integration", services["integration"], topic, b"\xff\x00")
         assert done.returncode == 0, done.stderr
-    until(lambda: heard("foreign") >= 4, "four foreign messages", seconds=60)
+    until(lambda: heard(stack, "foreign") >= 4, "four foreign messages")
     told = stack.command("simulate", "--replay", str(out), "--json")
 
-    assert json.loads(told.splitlines()[-1])["summary"]["foreign"] == 4
-    until(lambda: heard("foreign") >= 8, "the replay to be recorded", seconds=60)
-    found = by_topic(read_capture(out))  # QoS 1: the broker may deliver one twice when it is slow
-    assert {topic: set(said) for topic, said in found.items()} == {topic: {(b"\xff\x00", 1, False)} for topic in topics}
-    assert min(len(said) for said in found.values()) >= 2
+    assert json.loads(told.splitlines()[-1])["summary"]["foreign"] >= 4
+    until(lambda: heard(stack, "foreign") >= 8, "the replay to be recorded")
+    captures = list(read_capture(out))
+    assert by_topic(captures) == {topic: [(b"\xff\x00", 1, False)] for topic in topics}
+    assert min(Counter(capture.topic for capture in captures).values()) >= 2
 
 
 def test_a_recorder_may_not_publish(stack: Stack, tmp_path: Path) -> None:
     services = json.loads((stack.data / "secrets" / "services.json").read_text())
     out = tmp_path / "a.jsonl"
-    start_recorder(stack, "watching", out, "--seconds", "30")
+    start_recorder(stack, "watching", out, "--seconds", "600")
     device = stack.device("kerb-7")
 
     stack.publish("recorder", services["recorder"], "devices/kerb-7/readings/x", "1")
@@ -274,9 +282,9 @@ def test_a_recorder_may_not_publish(stack: Stack, tmp_path: Path) -> None:
         lambda: stack.publish("kerb-7", device["password"], "devices/kerb-7/readings/x", "2").returncode == 0,
         "the device to be let in",
     )
-    until(lambda: '"messages": 1' in stack.log("watching"), "the device's message")
+    until(lambda: heard(stack, "watching") >= 1, "the device's message")
 
-    assert [capture.payload for capture in read_capture(out)] == [b"2"]
+    assert {capture.payload for capture in read_capture(out)} == {b"2"}
     told = stack.command("record", str(out), check=False)
     assert "is there already: name another file" in told
     told = stack.command("record", str(tmp_path / "b.jsonl"), "--filter", "$SYS/#", "--seconds", "1", check=False)

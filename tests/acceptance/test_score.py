@@ -87,7 +87,7 @@ def labels(stack: Stack) -> Path:
     ]
     file = stack.folder / "labels.jsonl"
     file.write_bytes(b"".join(label.encode() for label in told))
-    until(lambda: len(alerts(stack)) == 3, "three alerts", seconds=60)
+    until(lambda: len(alerts(stack)) == 3, "three alerts")
     return file
 
 
@@ -112,7 +112,7 @@ def alerts(stack: Stack) -> list[dict[str, Any]]:
 def run(stack: Stack, *args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "urbanpulse", "score", *map(str, args)],
-        env=stack.env | (env or {}), capture_output=True, text=True, timeout=60, check=False,
+        env=stack.env | (env or {}), capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
 
 

@@ -8,22 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators.layout import city
-from tests.stack import Stack, free_port, until
+from tests.stack import Stack, free_port, listening, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 ROOTS = {
     "senml": "senml/",
@@ -82,27 +79,6 @@ def simulate(stack: Stack, *args: str, check: bool = True) -> tuple[int, list[di
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-@contextmanager
-def listening(port: int, *, user: str = "", password: str = "", topics: str = "#") -> Iterator[list[tuple[str, bytes]]]:
-    """Yield a list that grows by every message on *topics*."""
-    heard: list[tuple[str, bytes]] = []
-    ready: list[bool] = []
-    client = Client(CallbackAPIVersion.VERSION2, "witness")
-    if user:
-        client.username_pw_set(user, password)
-    client.on_connect = lambda c, *_: c.subscribe(topics, 1)
-    client.on_subscribe = lambda *_: ready.append(True)
-    client.on_message = lambda _c, _u, message: heard.append((message.topic, bytes(message.payload)))
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    try:
-        until(lambda: ready, "the subscription")
-        yield heard
-    finally:
-        client.disconnect()
-        client.loop_stop()
-
-
 def reached(heard: list[tuple[str, bytes]], count: int) -> bool:
     return len(heard) >= count
 
@@ -123,8 +99,11 @@ def test_a_scenario_is_played_registered_admitted_and_labelled(stack: Stack) -> 
         found: dict[str, Any] = stack.get("/api/v1/ledger")[1]["total"]
         return found
 
-    until(lambda: total()["received"] >= summary["messages"], "the ledger to count every message", seconds=60)
-    assert total().items() >= {"balances": True, "refused": 0, "quarantined": 0, "duplicate": 0}.items()
+    # a broker that is slow delivers one again: a duplicate, and none of these
+    until(
+        lambda: total()["received"] - total()["duplicate"] >= summary["messages"], "the ledger to count every message"
+    )
+    assert total().items() >= {"balances": True, "refused": 0, "quarantined": 0}.items()
     assert total()["readings"] >= summary["reports"]
     labels = [json.loads(line) for line in (stack.data / "labels.jsonl").read_text().splitlines()]
     assert {label["what"] for label in labels if label["class"] == "event"} == set(summary["events"]) == {"inversion"}
@@ -169,7 +148,7 @@ def test_other_formats_pass_the_embedded_broker_and_the_summary_says_who_hears_t
             _, said, _ = simulate(stack, "--scenario", "normal", *QUICK, "--format", wire)
 
             summary = said[-1]["summary"]
-            until(partial(reached, heard, summary["messages"]), f"every message of {wire}", seconds=60)
+            until(partial(reached, heard, summary["messages"]), f"every message of {wire}")
         assert summary["lost"] == 0
         assert summary["acked"] + summary["unconfirmed"] == summary["reports"] > 25 * 20
         assert summary["note"] == f"this platform's gateway does not read {wire} yet: it hears devices/#"
@@ -208,7 +187,7 @@ def test_a_broker_of_someone_elses_gets_its_own_credentials(stack: Stack, mosqui
 
     name = next(iter(secrets))
     file.write_text(json.dumps(secrets | {name: "wrong"}))
-    stack.env["URBANPULSE_SIMULATOR__GIVE_UP_SECONDS"] = "1"
+    stack.env["URBANPULSE_SIMULATOR__GIVE_UP_SECONDS"] = "10"
     status, _, complaint = simulate(stack, *broker, "--credentials", str(file), check=False)
     assert status == 1
     assert f"error: mqtt://127.0.0.1:{port}: " in complaint
@@ -216,12 +195,12 @@ def test_a_broker_of_someone_elses_gets_its_own_credentials(stack: Stack, mosqui
 
 
 def test_nobody_there_is_said_with_the_address(stack: Stack) -> None:
-    stack.env["URBANPULSE_SIMULATOR__GIVE_UP_SECONDS"] = "0.5"
+    stack.env["URBANPULSE_SIMULATOR__GIVE_UP_SECONDS"] = "3"
 
     status, said, complaint = simulate(stack, "--scenario", "normal", *QUICK, check=False)
 
     assert status == 1
-    assert f"error: mqtt://127.0.0.1:{stack.broker_port}: nothing moved for 0.5 s" in complaint
+    assert f"error: mqtt://127.0.0.1:{stack.broker_port}: nothing moved for 3 s" in complaint
     assert "Connection refused" in complaint
     assert said[-1]["summary"]["reports"] == 0
 
@@ -237,7 +216,7 @@ def test_ctrl_c_ends_a_run_in_order(stack: Stack, mosquitto: Any) -> None:
     assert simulator.stdout is not None
     try:
         with listening(port, topics="devices/+/readings") as heard:
-            until(lambda: len(heard) > 50, "some readings", seconds=60)
+            until(lambda: len(heard) > 50, "some readings")
             simulator.send_signal(signal.SIGINT)
             printed, _ = simulator.communicate(timeout=60)
     finally:
@@ -254,7 +233,7 @@ def test_nobody_plays_devices_that_another_simulator_plays(stack: Stack) -> None
     stack.start("broker")
     until(lambda: stack.is_open(stack.broker_port), "the broker's port")
     stack.start("simulator", "--no-backfill", "--json")
-    until(lambda: "devices publish" in stack.log("simulator"), "the demo city to live", seconds=60)
+    until(lambda: "devices publish" in stack.log("simulator"), "the demo city to live")
 
     status, _, complaint = simulate(stack, "--scenario", "normal", *QUICK, check=False)
     stack.stop("simulator")

@@ -66,8 +66,8 @@ def test_the_sandbox_is_tight(units: list[Path]) -> None:
 def test_a_role_says_ready_and_stopping(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
-        stack.env |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"}
+        manager.settimeout(60)
+        stack.env |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000000"}
         stack.start("broker")
         assert manager.recv(100) == b"READY=1"
         assert manager.recv(100) == b"WATCHDOG=1"

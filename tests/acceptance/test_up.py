@@ -22,7 +22,7 @@ from tests.stack import free_port, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("up"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("up")]
 
 SLOW = 120.0
 """Deadline in seconds for what takes a few on a machine of one's own, and long on a busy one."""
@@ -91,7 +91,7 @@ class Up:
         for name, value in {"Origin": url, "Content-Type": "application/json", **headers}.items():
             request.add_header(name, value)
         try:
-            with self._browser.open(request, timeout=20) as answer:
+            with self._browser.open(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -155,8 +155,7 @@ def test_the_demo_shows_a_city_and_explains_its_first_alert(demo: Up, folder: Pa
     status, history = demo.call("GET", f"{path}/history")
     assert {"kind": "acknowledged", "actor": name, "comment": "seen"}.items() <= history["items"][-1].items()
 
-    family = demo.family()
-    assert len(family) == 7, family  # up, five roles and nats-server
+    until(lambda: len(demo.family()) == 7, "up, five roles and nats-server, and nobody else")
     demo.process.send_signal(signal.SIGINT)
     assert demo.process.wait(SLOW) == 0
     assert demo.family() == {}
@@ -174,7 +173,7 @@ def test_a_killed_role_comes_back_and_killing_up_leaves_nobody_behind(folder: Pa
         os.kill(gateway, signal.SIGKILL)
         up.wait_for("gateway was killed by SIGKILL, starts again in 0.3 s")
         until(
-            lambda: up.logs()["gateway"].count("connected to the broker") == 2, "the gateway to be back", seconds=SLOW
+            lambda: up.logs()["gateway"].count("connected to the broker") >= 2, "the gateway to be back", seconds=SLOW
         )
         up.process.kill()
         up.process.wait()

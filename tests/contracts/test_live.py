@@ -46,7 +46,7 @@ async def running(kind: str, folder: Path, port: int) -> AsyncIterator[MqttConne
         BROKERS[kind], "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -56,7 +56,7 @@ async def running(kind: str, folder: Path, port: int) -> AsyncIterator[MqttConne
                     writer.close()
                     await writer.wait_closed()
                     break
-        yield MqttConnection("127.0.0.1", port, timeout_seconds=5)
+        yield MqttConnection("127.0.0.1", port, timeout_seconds=30)
     finally:
         child.kill()
         await child.wait()
@@ -80,7 +80,7 @@ async def first_frame(publisher: MqttLivePublisher, frames: AsyncIterator[LiveFr
     """Publish until the reader's subscription stands."""
     reading = asyncio.ensure_future(anext(frames))
     n = 0
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not reading.done():
             n += 1
             await publisher.publish(frame(n))
@@ -131,7 +131,7 @@ async def test_a_frame_that_is_none_is_left_out(broker: MqttConnection) -> None:
             await client.publish(LIVE, b"{}", qos=1)
         await publisher.publish(frame(1000))
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await anext(frames)).n != 1000:
                 pass
 
@@ -144,7 +144,7 @@ def notice(kind: EventKind, state: AlertState) -> OutboxItem:
 
 async def retained(broker: MqttConnection, topic: str) -> bytes | None:
     """Return what a new subscriber finds at *topic*: a marker published after subscribing ends the wait."""
-    async with broker.open() as client, asyncio.timeout(10):
+    async with broker.open() as client, asyncio.timeout(60):
         await client.subscribe(topic, qos=1)
         await client.subscribe("marker", qos=1)
         while True:
@@ -159,7 +159,7 @@ async def test_an_active_alert_is_retained_and_a_resolved_one_is_told_and_cleare
         await publisher.send(opened)
         assert await retained(broker, opened.topic) == opened.body
 
-        async with broker.open() as listener, asyncio.timeout(10):
+        async with broker.open() as listener, asyncio.timeout(60):
             await listener.subscribe(opened.topic, qos=1)
             assert bytes((await anext(listener.messages)).payload) == opened.body
             await publisher.send(resolved)

@@ -92,7 +92,7 @@ class Platform:
         chosen = {role: self._roles.pop(role) for role in roles or tuple(self._roles)}
         for process in chosen.values():
             process.send_signal(signal.SIGTERM)
-        return {role: process.wait(30) for role, process in chosen.items()}
+        return {role: process.wait(60) for role, process in chosen.items()}
 
     def close(self) -> None:
         """End whatever still runs."""
@@ -179,7 +179,7 @@ def platform(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[
         made.append(Platform(tmp_path, environment, port=port))
         if broker == "nats":
             made[-1].start("broker")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -141,7 +141,7 @@ def publish(args: argparse.Namespace) -> dict[str, Any]:
                     time.sleep(ahead)
                 while sum(device.waiting for device in devices) > args.window:
                     time.sleep(0.005)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while any(device.waiting for device in devices) and time.monotonic() < deadline:
             time.sleep(0.02)
         waiting = sum(device.waiting for device in devices)

@@ -42,7 +42,6 @@ LIFTED = {
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(400)
 def test_twenty_thousand_readings_survive_four_kills_of_each_role(platform: Callable[..., Any], tmp_path: Path) -> None:
     figures = storm(platform("nats", **LIFTED), tmp_path, readings=20_000, rate=1_500, kills=4, pause=1.0, seed=1)
 
@@ -92,7 +91,7 @@ def storm(
         time.sleep(0.5)
     drained = time.monotonic() - before
     # one that was killed last may still be starting, before it minds SIGTERM; one with nothing to restore says nothing
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not all(READY[role].search(platform.recent(role)) for role in ROLES):
         time.sleep(0.1)
     assert platform.stop(*ROLES) == dict.fromkeys(ROLES, 0)
@@ -152,7 +151,7 @@ def kill_at_random(
         during, seen = 0, 0
         for _ in range(kills):
             if own.random() < 0.75:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 while not READY[role].search(platform.log(role)[seen:]) and time.monotonic() < deadline:
                     time.sleep(0.05)
                 time.sleep(own.uniform(0, pause))

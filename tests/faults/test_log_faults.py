@@ -81,7 +81,7 @@ def test_what_a_killed_writer_confirmed_is_there_and_nothing_is_half_there(
     path: Path, request: pytest.FixtureRequest
 ) -> None:
     """20 writers die by kill -9 in the middle of appending, while this process reads."""
-    reader = open_log(path)
+    reader = open_log(path, busy_timeout_seconds=30)  # whoever comes after a kill may have to repair first
     writers = subprocess.Popen(
         [sys.executable, "-c", WRITERS, str(path), str(ROUNDS)],
         env={**os.environ, "PYTHONPATH": str(request.config.rootpath)},

@@ -127,14 +127,14 @@ class Writers:
             assert not self.gone.is_set(), "the writer died by itself"
         finally:
             os.kill(pid, signal.SIGKILL)
-            assert self.gone.wait(30)
+            assert self.gone.wait(60)
 
     def close(self) -> None:
         """End the server of writers."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.close()
-        self._server.wait(30)
+        self._server.wait(60)
         self._ear.join()
         self._server.stdout.close()
 
@@ -146,7 +146,7 @@ def writers(tmp_path: Path) -> Iterator[Writers]:
     server.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -154,7 +154,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def test_no_acknowledged_row_is_lost_and_none_is_there_twice_after_many_kills(tmp_path: Path, writers: Writers) -> None:
-    interrupted = storm(tmp_path, writers, kills=KILLS, most=3 * KILLS, seed=7)["interrupted"]
+    interrupted = storm(tmp_path, writers, kills=KILLS, most=6 * KILLS, seed=7)["interrupted"]
 
     assert interrupted >= 3, "too few kills hit sealing or merging: the test does not test it"
 

@@ -88,7 +88,7 @@ async def test_a_session_ends_after_its_hours(world: World) -> None:
     brief = world.remade(session_hours=1e-5)
     async with brief.client(None) as client:
         await log_in(client)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (await client.get("/api/v1/me", headers={"Cookie": f"{COOKIE}={client.cookies.get(COOKIE, '')}"})
                ).status_code == 200:  # fmt: skip
             assert time.monotonic() < deadline

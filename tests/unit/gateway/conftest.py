@@ -23,6 +23,7 @@ from core.city import Device, Series
 from core.entry import LogEntry
 from core.errors import NotFound, Unavailable
 from gateway.settings import GatewaySettings, MqttSettings
+from tests.stack import free_port
 from urbanpulse.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -183,14 +184,8 @@ class FakeLedger:
         self.statuses += statuses
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, "the broker ended at once"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -209,7 +204,11 @@ def started(command: list[str], port: int, log_file: Path) -> Iterator[subproces
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # mosquitto 2.0.11 forgets a SIGTERM that comes before its loop
+            process.kill()
+            process.wait()
 
 
 def mosquitto(tmp_path: Path, port: int, *lines: str) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
@@ -242,7 +241,7 @@ def nats(
     return started([found, "-c", str(conf)], port, tmp_path / f"nats-{port}.log")
 
 
-async def eventually(check: Callable[[], object], *, seconds: float = 15) -> None:
+async def eventually(check: Callable[[], object], *, seconds: float = 60) -> None:
     """Wait until *check* is true."""
     deadline = time.monotonic() + seconds
     while not check():

@@ -29,7 +29,7 @@ def publish(port: int, *arguments: str) -> None:
 
 def publish_lines(port: int, lines: list[str]) -> None:
     command = ["mosquitto_pub", "-p", f"{port}", "-q", "1", "-t", "devices/air-01/readings", "-l"]
-    subprocess.run(command, input="\n".join(lines).encode(), check=True, timeout=30)
+    subprocess.run(command, input="\n".join(lines).encode(), check=True, timeout=60)
 
 
 def make_passwords(file: Path) -> None:
@@ -186,7 +186,7 @@ async def test_the_gateway_comes_back_when_the_broker_does(tmp_path: Path, port:
     async with running(mqtt, wait=False) as it:
         for round_ in range(2):
             with mosquitto(tmp_path, port):
-                await asyncio.wait_for(it.ready.wait(), 15)
+                await asyncio.wait_for(it.ready.wait(), 60)
                 publish(port, "-q", "1", "-t", "devices/air-01/readings/pm25", "-m", f"{round_}")
                 await eventually(partial(_holds, it.log, round_ + 1))
             it.ready.clear()

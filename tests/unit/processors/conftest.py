@@ -148,7 +148,7 @@ class House:
             return self.shown("city_processor_position") == self.log.head()
 
         async def watch() -> None:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not (until or has_read_everything)():
                 assert time.monotonic() < deadline, "the processor did not get there"
                 await asyncio.sleep(0.002)

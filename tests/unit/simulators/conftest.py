@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import sysconfig
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,8 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators import Broker
+from tests.stack import Stack, free_port
+from tests.stack import until as until_true
 from urbanpulse.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ class BrokerProcess:
         password_for: dict[str, str] | None = None,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._config = folder / f"{kind}.conf"
         if kind == "mosquitto":
             program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
@@ -62,13 +60,7 @@ class BrokerProcess:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(f"broker did not start: {self._command}")
+        until_true(lambda: Stack.is_open(self.port), f"the broker to start: {self._command}")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -78,7 +70,7 @@ class BrokerProcess:
 
 
 class Watcher:
-    """An independent paho subscriber to everything below `devices/`."""
+    """An independent paho subscriber to everything below `devices/`. What the broker repeats (DUP) is heard once."""
 
     def __init__(self, port: int, user: str | None = None, password: str | None = None) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
@@ -91,16 +83,15 @@ class Watcher:
         self._client.on_message = self._message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        deadline = time.monotonic() + 10
-        while not self._ready and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert self._ready
+        until_true(lambda: self._ready, "the subscription")
 
     def _subscribed(self, *_: Any) -> None:
         self._ready = True
 
     def _message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
-        self.messages.append((message.topic, bytes(message.payload), message.retain))
+        heard = (message.topic, bytes(message.payload), message.retain)
+        if not (message.dup and heard in self.messages):
+            self.messages.append(heard)
 
     def on(self, topic: str) -> list[bytes]:
         return [payload for name, payload, _ in list(self.messages) if name == topic]
@@ -153,7 +144,7 @@ def watch() -> Iterator[Callable[..., Watcher]]:
         watcher.close()
 
 
-async def wait_until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+async def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until *true* holds; fail after *seconds*."""
     async with asyncio.timeout(seconds):
         while not true():

@@ -195,7 +195,7 @@ async def test_the_city_publishes_its_past_then_its_present_without_a_hole(
     assert all(progress.total == 200 * 72 for progress in backfill)
     assert end.numbers.acked == end.numbers.published == end.done
     assert (end.numbers.rejected, end.numbers.dropped, end.numbers.skipped, end.outstanding) == (0, 0, 0, 0)
-    await until(lambda: sum(len(v) for v in _readings(watcher).values()) >= end.done, 30)
+    await until(lambda: sum(len(v) for v in _readings(watcher).values()) >= end.done)
     for device, said in _readings(watcher).items():
         assert [item["seq"] for item in said] == list(range(len(said))), device
         times = [item["ts"] for item in said]

@@ -96,7 +96,7 @@ async def test_time_ends_a_load_and_a_stop_ends_one_without_end(
     stop = asyncio.Event()
     told: list[LoadFigures] = []
 
-    timed = await loaded(broker, Load(seconds=0.05), clock)
+    timed = await loaded(broker, Load(seconds=0.5), clock)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(
             loaded(broker, Load(seconds=1e9, rate=2000), clock, stop=stop, progress=told.append)

@@ -65,7 +65,7 @@ class Stage:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for lines until *condition* holds."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():
                 self.heard.clear()
                 await self.heard.wait()
@@ -144,7 +144,7 @@ async def test_who_is_in_a_hurry_does_not_wait_for_stubborn_roles(tmp_path: Path
     stage = Stage(tmp_path, stop_seconds=3600)
     roles = [stage.role(name, STUBBORN) for name in ("broker", "gateway")]
 
-    async with asyncio.timeout(20), keeping(stage, *roles):
+    async with asyncio.timeout(60), keeping(stage, *roles):
         await stage.until(lambda: len(stage.lines) == 2)
         stage.supervisor.hurry()
 

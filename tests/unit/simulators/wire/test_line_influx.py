@@ -33,7 +33,7 @@ class Influx:
 
     def alive(self) -> bool:
         try:
-            urllib.request.urlopen(f"{self._base}/ping", timeout=5).close()
+            urllib.request.urlopen(f"{self._base}/ping", timeout=30).close()
         except OSError:
             return False
         return True

@@ -84,7 +84,7 @@ def client(port: int) -> Iterator[Callable[[Message | None], Client]]:
 
 def send(client: Client, messages: list[Message]) -> None:
     for message in messages:
-        client.publish(message.topic, message.payload, message.qos, message.retain).wait_for_publish(20)
+        client.publish(message.topic, message.payload, message.qos, message.retain).wait_for_publish(60)
 
 
 @pytest.mark.parametrize("name", FORMATS)
