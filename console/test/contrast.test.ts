@@ -28,7 +28,7 @@ const TEXT = 4.5
 const GRAPHIC = 3
 
 describe.each(['light', 'dark'] as const)('on canvases in the %s theme', (theme) => {
-  test.each([
+  test.each<[string, string, number]>([
     ['map-text', 'map', TEXT],
     ['map-text', 'map-district', TEXT],
     ['map-muted', 'map-district', TEXT],
@@ -47,6 +47,10 @@ describe.each(['light', 'dark'] as const)('on canvases in the %s theme', (theme)
     ['critical', 'panel', TEXT],
     ['muted', 'panel', TEXT],
     ['edge', 'panel', GRAPHIC],
+    ...['panel', 'raised', 'warning-soft'].flatMap((back) =>
+      ['critical', 'high', 'warning', 'low', 'chart-line', 'edge'].map((mark) => [mark, back, GRAPHIC] as [string, string, number]),
+    ),
+    ['muted', 'raised', TEXT],
   ])('%s stands out from %s', (front, back, least) => {
     const [a, b] = [colours.get(front)?.[theme], colours.get(back)?.[theme]]
     expect(a && b, `${front} and ${back} are in app.css`).toBeTruthy()

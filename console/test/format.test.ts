@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { duration, number, time } from '../src/lib/format'
+import { duration, number, signed, time } from '../src/lib/format'
 
 test.each([
   [-3, { unit: 's', n: 0 }],
@@ -24,6 +24,17 @@ test.each([
   [Number.NaN, 'en-GB', '–'],
 ])('%d in %s', (value, locale, expected) => {
   expect(number(value, [locale])).toBe(expected)
+})
+
+test.each([
+  [8.24, 'en-GB', '+8.2'],
+  [-0.41, 'en-GB', '-0.4'],
+  [8.24, 'ru', '+8,2'],
+  [-0.01, 'en-GB', '0'],
+  [0, 'en-GB', '0'],
+  [Number.NaN, 'en-GB', '–'],
+])('%d with its sign in %s', (value, locale, expected) => {
+  expect(signed(value, [locale])).toBe(expected)
 })
 
 test('a time of another day carries its date', () => {

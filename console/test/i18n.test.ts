@@ -64,6 +64,22 @@ test('every reason of the server has a sentence', () => {
   expect(reasons.filter((reason) => !(`reason.${reason}` in en))).toEqual([])
 })
 
+test('every cause of the server has a name and a sentence', async () => {
+  const { CAUSES } = await import('../src/lib/types')
+  const { codeOf } = await import('../src/lib/evidence')
+  const classes = /class Classification[\s\S]*?class /.exec(readFileSync(new URL('alerts.py', core), 'utf8'))?.[0] ?? ''
+  expect([...classes.matchAll(/ = "([a-z ]+)"/g)].map((match) => match[1])).toEqual([...CAUSES])
+  expect(CAUSES.map(codeOf).filter((cause) => !(`cause.${cause}` in en && `why.${cause}` in en))).toEqual([])
+})
+
+test('every field of an evidence card is one that the console reads', () => {
+  const card = /class Card\(([\s\S]*?)\nclass /.exec(readFileSync(new URL('alerts.py', core), 'utf8'))?.[1] ?? ''
+  const fields = [...card.matchAll(/^ {4}(\w+): (?:int|float|tuple|bool|str)/gm)].map((match) => match[1] as string)
+  expect(fields.length).toBeGreaterThan(12)
+  const read = readFileSync(new URL('../src/parts/Evidence.svelte', import.meta.url), 'utf8') + readFileSync(new URL('../src/lib/evidence.ts', import.meta.url), 'utf8')
+  expect(fields.filter((field) => !new RegExp(`card\\??\\.${field}\\b`).test(read))).toEqual([])
+})
+
 test('every quality flag of the server has a name, in the order of its bits', async () => {
   const { QUALITY } = await import('../src/lib/types')
   expect(codes('quality.py', /^ {4}([A-Z]+) = 1 << \d+/gm).map((flag) => flag.toLowerCase())).toEqual([...QUALITY])

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -20,10 +21,11 @@ from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, R
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from core.alerts import EventKind, Priority
+from core.alerts import EventKind
 from core.errors import Conflict
 from core.live import LiveFrame
 from core.notices import alert_json
+from tests.browser.fake_alerts import fill
 from tests.browser.fake_city import FakeCity
 
 if TYPE_CHECKING:
@@ -103,8 +105,10 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
         return {"items": found, "next_cursor": None}
 
     @routes.get("/alerts/{alert}")
-    def one(alert: str) -> dict[str, Any]:
-        return alert_json(city.alert(alert))
+    def one(alert: str) -> Response:
+        if alert not in city.events:
+            return _problem(404, f"alert {alert!r} is unknown")
+        return JSONResponse(alert_json(city.alert(alert)))
 
     @routes.get("/alerts/{alert}/history")
     def history(alert: str) -> dict[str, Any]:
@@ -148,7 +152,12 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
 
 
 def _problem(status: int, detail: str) -> Response:
-    body: Mapping[str, Any] = {"type": "about:blank", "title": "Conflict", "status": status, "detail": detail}
+    body: Mapping[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
@@ -222,79 +231,7 @@ def _lively(port: int) -> None:
     rng = random.Random(3)
     with FakeServer(city, port) as server:
         print(server.url)  # noqa: T201 - started by hand
-        city.raise_alert(
-            "air-201",
-            "pm25",
-            "novelty.season",
-            Priority.CRITICAL,
-            value=164.0,
-            expected=19.2,
-            low=12.0,
-            high=27.5,
-            severity=6.4,
-            ago=95,
-        )
-        city.raise_alert(
-            "traffic-302",
-            "speed",
-            "novelty.shift",
-            Priority.HIGH,
-            value=9.5,
-            expected=42.0,
-            low=30.0,
-            high=55.0,
-            severity=3.1,
-            ago=840,
-        )
-        city.raise_alert(
-            "noise-203",
-            "noise",
-            "threshold.above",
-            Priority.MEDIUM,
-            value=83.2,
-            limit=80.0,
-            duration_seconds=300.0,
-            ago=1900,
-        )
-        city.raise_alert("air-406", "", "gap", Priority.LOW, duration_seconds=240.0, ago=500)
-        city.raise_alert(
-            "energy-105",
-            "power",
-            "flat",
-            Priority.MEDIUM,
-            value=310.0,
-            expected=402.0,
-            low=300.0,
-            high=480.0,
-            severity=1.4,
-            ago=7200,
-        )
-        seen = city.raise_alert(
-            "weather-104",
-            "temperature",
-            "novelty.jump",
-            Priority.HIGH,
-            value=31.5,
-            expected=14.1,
-            low=10.2,
-            high=18.3,
-            severity=2.2,
-            ago=5400,
-        )
-        city.happen(seen, EventKind.ACKNOWLEDGED, actor="merdan")
-        city.raise_alert(
-            "air-111",
-            "no2",
-            "novelty.sustain",
-            Priority.LOW,
-            value=51.0,
-            expected=28.0,
-            low=20.0,
-            high=37.0,
-            severity=1.1,
-            ago=200_000,
-            retrospective=True,
-        )
+        fill(city)
         while True:
             time.sleep(0.2)
             some = rng.sample(city.series, 20)

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from core.alerts import EventKind, Priority
+from tests.browser.fake_alerts import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,37 +32,35 @@ def violations(page: Page) -> list[str]:
     ]
 
 
-def _fill(city: FakeCity) -> None:
-    facts = {"value": 164.0, "expected": 19.2, "low": 12.0, "high": 27.5, "severity": 6.4}
-    priorities = list(Priority)
-    for device, priority in zip(("air-101", "air-201", "air-301", "air-401"), priorities, strict=True):
-        city.raise_alert(device, "pm25", "novelty.season", priority, **facts)
-    seen = city.raise_alert("noise-203", "noise", "threshold.above", Priority.HIGH, value=83.2, limit=80.0)
-    city.happen(seen, EventKind.ACKNOWLEDGED, actor="merdan")
-    city.raise_alert("air-406", "", "gap", Priority.LOW, duration_seconds=240.0)
+def _unfold(page: Page) -> None:
+    """Open the history of the first alert, and the evidence of all."""
+    page.locator(".alert .history summary").first.click()
+    expect(page.locator(".alert .history li")).to_have_count(1)
+    for summary in page.locator(".alert .evidence summary").all():
+        summary.press("Enter")
+    expect(page.locator(".alert .past li")).to_have_count(2)
 
 
 @pytest.mark.parametrize("lang", ["en", "ru", "tk"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize("width", [1440, 360])
 def test_axe_finds_nothing(open_page: Callable[..., Page], city: FakeCity, width: int, scheme: str, lang: str) -> None:
-    _fill(city)
+    fill(city)
     page = open_page(width=width, height=844, scheme=scheme, lang=lang)
 
     found: dict[str, list[str]] = {}
     if width > 1000:
         page.locator(".alert .actions button:last-child").first.click()
         expect(page.locator(".summary")).to_contain_text("PM2.5,")
-        page.locator(".alert summary").first.click()
-        expect(page.locator(".alert .history li")).to_have_count(1)
+        _unfold(page)
         found["all"] = violations(page)
     else:
         for tab in ("map", "districts", "alerts"):
             page.locator(f"#tab-{tab}").click()
             if tab == "alerts":
-                page.locator(".alert summary").first.click()
-                expect(page.locator(".alert .history li")).to_have_count(1)
+                _unfold(page)
             found[tab] = violations(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.locator(".alert .actions button:last-child").first.click()
         expect(page.locator(".summary")).to_contain_text("PM2.5,")
         found["sensor"] = violations(page)
@@ -83,7 +81,7 @@ def test_axe_finds_nothing_in_the_login(open_page: Callable[..., Page], scheme: 
 
 def test_the_page_needs_no_inline_script_or_style(open_page: Callable[..., Page], city: FakeCity) -> None:
     """A content security policy of 'self' alone is enough, so the server can send one."""
-    _fill(city)
+    fill(city)
     page = open_page()
     page.locator(".alert .actions button:last-child").first.click()
 

@@ -111,7 +111,7 @@ def test_the_history_of_an_alert_says_who_did_what_and_takes_a_comment(
     card = page.locator(f"[data-alert='{alert}']")
 
     card.focus()
-    for _ in range(3):  # resolve, chart, history
+    for _ in range(4):  # evidence, resolve, chart, history
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(card.locator(".history li")).to_have_text(
@@ -122,7 +122,7 @@ def test_the_history_of_an_alert_says_who_did_what_and_takes_a_comment(
     page.keyboard.press("Enter")
 
     expect(card.locator(".history li").last).to_have_text(re.compile(f"comment · {USER}a <b>lorry</b> idles there$"))
-    expect(card.locator("summary")).to_have_text("History · 1 comment")
+    expect(card.locator(".history summary")).to_have_text("History · 1 comment")
     expect(card.get_by_label("Comment for the record")).to_have_value("")
     assert [(by, text) for _, by, text in city.alert(alert).comments] == [(USER, "a <b>lorry</b> idles there")]
     assert city.alert(alert).state == AlertState.ACKNOWLEDGED

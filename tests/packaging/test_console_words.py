@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.accounts import Role
-from core.alerts import AlertState, EventKind, Evidence, Priority
+from core.alerts import AlertState, Classification, EventKind, Evidence, Priority
 from core.metrics import KINDS, METRICS
 from core.quality import Flag
 from core.texts import describe
@@ -26,6 +26,7 @@ CODES = Flag(sum(Flag)).codes
         pytest.param("quality", CODES, id="marks of readings"),
         pytest.param("state", tuple(AlertState), id="states of alerts"),
         pytest.param("event", tuple(EventKind), id="events of alerts"),
+        pytest.param("cause", tuple(each.replace(" ", "_") for each in Classification), id="causes of alerts"),
         pytest.param("priority", tuple(Priority), id="priorities"),
         pytest.param("role", tuple(Role), id="roles"),
     ],

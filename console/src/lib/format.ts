@@ -27,6 +27,20 @@ export function number(value: number, locales: readonly string[]): string {
   return format.format(value)
 }
 
+const signs = new Map<string, Intl.NumberFormat>()
+
+/** A deviation: one decimal and always its sign, except for nothing at all: +8.2, -0.4, 0. */
+export function signed(value: number, locales: readonly string[]): string {
+  if (!Number.isFinite(value)) return '–'
+  const key = locales[0] ?? ''
+  let format = signs.get(key)
+  if (!format) {
+    format = new Intl.NumberFormat([...locales], { maximumFractionDigits: 1, signDisplay: 'exceptZero' })
+    signs.set(key, format)
+  }
+  return format.format(value)
+}
+
 const times = new Map<string, Intl.DateTimeFormat>()
 
 /** A time of day, with the date when it is another day than `now`. */

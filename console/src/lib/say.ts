@@ -1,5 +1,5 @@
 /** Sentences of the console in the chosen language: formatted values, ages and the reason of an alert. */
-import { duration, number, time } from './format'
+import { duration, number, signed, time } from './format'
 import { LOCALES, prefs, t, tCode } from './i18n/index.svelte'
 import type { Facts } from './types'
 
@@ -7,6 +7,12 @@ export const sayNumber = (value: number | null | undefined): string => number(va
 
 export const sayValue = (value: number | null | undefined, unit: string): string =>
   value === null || value === undefined || !Number.isFinite(value) ? '–' : `${sayNumber(value)}${unit ? `\u00a0${unit}` : ''}`
+
+/** A count of things: whole, with its thousands apart. */
+export const sayCount = (n: number): string => sayNumber(Math.round(n))
+
+/** In usual deviations, with its sign. */
+export const sayDeviation = (z: number | null | undefined): string => signed(z ?? Number.NaN, LOCALES[prefs.lang])
 
 export function sayDuration(seconds: number): string {
   const { unit, n } = duration(seconds)

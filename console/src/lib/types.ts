@@ -3,6 +3,10 @@
 export type Priority = 'critical' | 'high' | 'medium' | 'low'
 export const PRIORITIES: readonly Priority[] = ['critical', 'high', 'medium', 'low']
 
+/** What is behind an alert, in the order in which the filter lists them. */
+export const CAUSES = ['event', 'sensor fault', 'gateway fault', 'unclear'] as const
+export type Cause = (typeof CAUSES)[number]
+
 export type AlertState = 'open' | 'acknowledged' | 'returned' | 'resolved'
 
 export type Role = 'viewer' | 'operator' | 'engineer' | 'admin'
@@ -50,6 +54,37 @@ export interface Snapshot {
   items: LatestItem[]
 }
 
+/**
+ * What was looked at to tell what is behind an alert. Deviations are in a series' own usual deviations. Alerts that are
+ * older than a field come without it.
+ */
+export interface Card {
+  deviation?: number | null
+  /** Sensors of the same metric near by, the median of their deviations, each of them, and how many deviate likewise. */
+  peers?: number
+  peers_deviation?: number | null
+  peer_deviations?: number[]
+  agreeing?: number
+  /** Other devices near by. */
+  near?: number
+  near_strange?: number
+  /** Other metrics of the same device. */
+  siblings?: number
+  siblings_strange?: number
+  /** Devices that fell silent together, of so many in their districts. */
+  silent?: number
+  of?: number
+  battery?: number | null
+  rssi?: number | null
+  /** Alerts of the same rule about the same subject before this one. */
+  past?: number
+  /** Upper bound of the share of readings of this metric that are as odd. */
+  at_most?: number | null
+  /** Severity from which novelty opens an alert here, and the alerts a day that it keeps to. */
+  needed?: number | null
+  budget?: number | null
+}
+
 export interface Facts {
   code: string
   rule: string
@@ -68,6 +103,12 @@ export interface Facts {
   duration_seconds: number
   severity: number
   retrospective: boolean
+  classification?: Cause | null
+  card?: Card | null
+  /** The alert that opened first of one cause (itself, if it was the first); empty or absent where there is none. */
+  incident?: string
+  /** How many came to this incident after its first alert. */
+  joined?: number
   text: string
 }
 
