@@ -2,19 +2,25 @@
 
 Floating point sums depend on their order, so values are summed as integers: multiples of 1024 and, below that, of
 2^-30. Each value is exact to 5e-10, and sums are exact. A cell is what is known of some readings: how many, their
-sum, least, greatest and newest; cells of parts merge into the cell of the whole.
+sum, least, greatest and newest; cells of parts merge into the cell of the whole. Cells are kept as columns: one
+operation on a column of records would drag all the others through the cache.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-__all__ = ["CELL", "LARGEST", "NEVER", "add", "merge", "starts_of", "sum_up", "total"]
+    Rows = NDArray[np.intp] | NDArray[np.int32] | NDArray[np.bool_] | slice
+
+__all__ = ["CELL", "LARGEST", "NEVER", "Cells", "add", "merge", "starts_of", "sum_up", "total"]
 
 LARGEST = float(1 << 40)
 """Values beyond ± this have no place in a sum: 2^33 of them would not fit."""
@@ -24,18 +30,90 @@ NEVER = np.iinfo(np.int64).min
 CELL = np.dtype(
     [
         ("n", "<i8"),
-        ("left_out", "<i8"),  # readings that were there but do not count
-        ("whole", "<i8"),  # sum, in 1024
-        ("part", "<i8"),  # rest of the sum, in 2^-30, 0 <= part < 2^40
+        ("left_out", "<i8"),
+        ("whole", "<i8"),
+        ("part", "<i8"),
         ("low", "<f8"),
         ("high", "<f8"),
         ("last_at", "<i8"),
         ("last", "<f8"),
-        ("last_series", "<i8"),  # of equal times the greatest series counts as the last
+        ("last_series", "<i8"),
     ]
 )
+"""A cell in a snapshot."""
 
 _PART_BITS = 40
+_SUMS = ("n", "left_out", "whole", "part")
+_NAMES = CELL.names or ()
+_FEW = 1 << 16  # keys that are sorted by their digits
+
+
+@dataclass(slots=True, eq=False)
+class Cells:
+    """Cells as columns of equal length.
+
+    Attributes:
+        n: int64, readings that count.
+        left_out: int64, readings that were there but do not count.
+        whole: int64, sum, in 1024.
+        part: int64, rest of the sum, in 2^-30, 0 <= part < 2^40.
+        low, high: float64, least and greatest.
+        last_at: int64 ns, when the newest was measured.
+        last: float64, the newest.
+        last_series: int64, whose that is; of equal times the greatest series counts as the last.
+    """
+
+    n: NDArray[np.int64]
+    left_out: NDArray[np.int64]
+    whole: NDArray[np.int64]
+    part: NDArray[np.int64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    last_at: NDArray[np.int64]
+    last: NDArray[np.float64]
+    last_series: NDArray[np.int64]
+
+    @classmethod
+    def zeros(cls, count: int) -> Self:
+        """Return *count* cells of nothing."""
+        return cls(*(np.zeros(count, CELL[name]) for name in _NAMES))
+
+    @classmethod
+    def concat(cls, parts: Iterable[Cells]) -> Self:
+        """Return the cells of all *parts*, one after the other."""
+        items = list(parts)
+        return cls(*(np.concatenate([getattr(item, name) for item in items]) for name in _NAMES))
+
+    @classmethod
+    def of(cls, records: NDArray[Any]) -> Self:
+        """Return the cells that are in *records*, CELL[N]."""
+        return cls(*(records[name].copy() for name in _NAMES))
+
+    def __len__(self) -> int:
+        return len(self.n)
+
+    def __getitem__(self, rows: Rows) -> Cells:
+        """Return the cells at *rows*: views for a slice, else copies."""
+        if isinstance(rows, slice):
+            return Cells(*(getattr(self, name)[rows] for name in _NAMES))
+        if rows.dtype == np.bool_:
+            rows = np.flatnonzero(rows)
+        elif rows.dtype == np.int32:
+            rows = rows.astype(np.intp)  # or each column would do that again
+        return Cells(*(getattr(self, name).take(rows) for name in _NAMES))
+
+    def __setitem__(self, rows: Rows, cells: Cells) -> None:
+        if not isinstance(rows, slice) and rows.dtype == np.int32:
+            rows = rows.astype(np.intp)  # or each column would do that again
+        for name in _NAMES:
+            getattr(self, name)[rows] = getattr(cells, name)
+
+    def records(self) -> NDArray[Any]:
+        """Return them as records, CELL[N]."""
+        found = np.empty(len(self), CELL)
+        for name in _NAMES:
+            found[name] = getattr(self, name)
+        return found
 
 
 def starts_of(*keys: NDArray[Any]) -> NDArray[np.intp]:
@@ -55,70 +133,94 @@ def sum_up(
     measured: NDArray[np.int64],
     value: NDArray[np.float64],
     counts: NDArray[np.bool_],
-) -> NDArray[Any]:
-    """Return one cell per group of readings, CELL[len(starts)].
+) -> Cells:
+    """Return one cell per group of readings, as many as there are *starts*.
 
     Readings lie by group, then by time; a group begins at each of *starts*. Those that do not *count* are left out.
     """
-    cells = np.zeros(len(starts), CELL)
     if not len(starts):
-        return cells
-    usable = np.where(counts, value, 0.0)
+        return Cells.zeros(0)
+    bad, sizes = np.flatnonzero(~counts), np.diff(starts, append=len(value))
+    usable = _with(value, bad, 0.0)
     whole = np.floor(usable / 1024)
-    cells["n"] = np.add.reduceat(counts, starts, dtype=np.int64)
-    cells["left_out"] = np.diff(starts, append=len(value)) - cells["n"]
-    cells["whole"] = np.add.reduceat(whole.astype(np.int64), starts)
-    cells["part"] = np.add.reduceat(np.rint((usable - whole * 1024) * (1 << 30)).astype(np.int64), starts)
-    cells["low"] = np.minimum.reduceat(np.where(counts, value, np.inf), starts)
-    cells["high"] = np.maximum.reduceat(np.where(counts, value, -np.inf), starts)
-    newest = np.maximum.reduceat(np.where(counts, np.arange(len(value)), -1), starts)
-    some = newest >= 0
-    cells["last_at"] = np.where(some, measured[newest], NEVER)
-    cells["last"] = np.where(some, value[newest], 0.0)
-    cells["last_series"] = np.where(some, series[newest], -1)
+    newest, left_out = starts + sizes - 1, np.zeros(len(starts), np.int64)
+    if len(bad):
+        newest = np.maximum.reduceat(_with(np.arange(len(value)), bad, -1), starts)
+        left_out = np.add.reduceat(~counts, starts, dtype=np.int64)
+    cells = Cells(
+        sizes - left_out,
+        left_out,
+        np.add.reduceat(whole.astype(np.int64), starts),
+        np.add.reduceat(np.rint((usable - whole * 1024) * (1 << 30)).astype(np.int64), starts),
+        np.minimum.reduceat(_with(value, bad, np.inf), starts),
+        np.maximum.reduceat(_with(value, bad, -np.inf), starts),
+        measured.take(newest),
+        value.take(newest),
+        series.take(newest).astype(np.int64),
+    )
+    none = np.flatnonzero(newest < 0)
+    cells.last_at[none], cells.last[none], cells.last_series[none] = NEVER, 0.0, -1
     return _carried(cells)
 
 
-def merge(cells: NDArray[Any], *keys: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return one cell per combination of *keys*, sorted by them, and a row of each to read the keys from."""
-    varying = [key for key in reversed(keys) if len(key) and (key != key[0]).any()]
-    order = np.lexsort(varying) if varying else np.arange(len(cells))
-    starts = starts_of(*(key[order] for key in keys))
-    ordered = cells[order]
-    if len(starts) == len(order):
-        return ordered, order
-    sizes = np.diff(starts, append=len(order))
-    newest = ordered["last_at"] == np.repeat(np.maximum.reduceat(ordered["last_at"], starts), sizes)
-    series = np.where(newest, ordered["last_series"], -1)
-    newest &= series == np.repeat(np.maximum.reduceat(series, starts), sizes)
-    merged = ordered[np.maximum.reduceat(np.where(newest, np.arange(len(order)), -1), starts)]
-    for name in ("n", "left_out", "whole", "part"):
-        merged[name] = np.add.reduceat(ordered[name], starts)
-    merged["low"] = np.minimum.reduceat(ordered["low"], starts)
-    merged["high"] = np.maximum.reduceat(ordered["high"], starts)
-    return _carried(merged), order[starts]
-
-
-def add(into: NDArray[Any], cells: NDArray[Any]) -> NDArray[Any]:
-    """Return the cells of what is in *into* or in *cells*, row by row; *cells* is newer."""
-    for name in ("n", "left_out", "whole", "part"):
-        into[name] += cells[name]
-    np.minimum(into["low"], cells["low"], out=into["low"])
-    np.maximum(into["high"], cells["high"], out=into["high"])
-    newer = cells["n"] > 0
-    for name in ("last_at", "last", "last_series"):
-        into[name] = np.where(newer, cells[name], into[name])
-    return _carried(into)
-
-
-def total(cells: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the sums, float64[N]."""
-    found: NDArray[np.float64] = cells["whole"] * 1024.0 + cells["part"] / float(1 << 30)
+def _with(column: NDArray[Any], rows: NDArray[np.intp], value: float) -> NDArray[Any]:
+    """Return *column* with *value* at *rows*; those are few."""
+    if not len(rows):
+        return column
+    found = column.copy()
+    found[rows] = value
     return found
 
 
-def _carried(cells: NDArray[Any]) -> NDArray[Any]:
+def merge(cells: Cells, *keys: NDArray[Any]) -> tuple[Cells, NDArray[np.intp]]:
+    """Return one cell per combination of *keys*, sorted by them, and a row of each to read the keys from."""
+    order = _order_of(keys, len(cells))
+    starts = starts_of(*(key[order] for key in keys))
+    if len(starts) == len(order):
+        return cells[order], order
+    sizes, at = np.diff(starts, append=len(order)), cells.last_at.take(order)
+    newest = np.flatnonzero(at == np.repeat(np.maximum.reduceat(at, starts), sizes))
+    group, rows = np.searchsorted(starts, newest, side="right"), order[newest]
+    by_series = np.lexsort((cells.last_series[rows], group))  # the last of each group is the last
+    merged = cells[rows[by_series[np.append(np.diff(group[by_series]) > 0, True)]]]
+    for name in _SUMS:
+        setattr(merged, name, np.add.reduceat(getattr(cells, name).take(order), starts))
+    merged.low = np.minimum.reduceat(cells.low.take(order), starts)
+    merged.high = np.maximum.reduceat(cells.high.take(order), starts)
+    return _carried(merged), order[starts]
+
+
+def _order_of(keys: tuple[NDArray[Any], ...], count: int) -> NDArray[np.intp]:
+    """Return the stable order by *keys*, the first one first."""
+    varying = [key for key in reversed(keys) if len(key) and (key != key[0]).any()]
+    if not varying:
+        return np.arange(count)
+    if len(varying) == 1 and varying[0].min() >= 0 and varying[0].max() < _FEW:
+        return np.argsort(varying[0].astype(np.uint16), kind="stable")  # a radix sort
+    return np.lexsort(varying)
+
+
+def add(into: Cells, cells: Cells) -> None:
+    """Make of the cells in *into* those of what is in them or in *cells*, row by row; *cells* is newer."""
+    for name in _SUMS:
+        column = getattr(into, name)
+        column += getattr(cells, name)
+    np.minimum(into.low, cells.low, out=into.low)
+    np.maximum(into.high, cells.high, out=into.high)
+    newer = cells.n > 0
+    for name in ("last_at", "last", "last_series"):
+        np.copyto(getattr(into, name), getattr(cells, name), where=newer)
+    _carried(into)
+
+
+def total(cells: Cells) -> NDArray[np.float64]:
+    """Return the sums, float64[N]."""
+    found: NDArray[np.float64] = cells.whole * 1024.0 + cells.part / float(1 << 30)
+    return found
+
+
+def _carried(cells: Cells) -> Cells:
     """Give each sum its one form."""
-    cells["whole"] += cells["part"] >> _PART_BITS
-    cells["part"] &= (1 << _PART_BITS) - 1
+    cells.whole += cells.part >> _PART_BITS
+    cells.part &= (1 << _PART_BITS) - 1
     return cells

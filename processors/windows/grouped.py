@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.metrics import metric
-from processors.windows.cells import CELL, merge
+from processors.windows.cells import CELL, Cells, merge
 from processors.windows.longer import begin_of
 from processors.windows.rows import DAY, MINUTE, WIDTHS, Group
 from processors.windows.watermarks import UNHEARD
@@ -68,12 +68,13 @@ class Grouped:
         self._mark = np.append(self._mark, UNHEARD)
         return number
 
-    def take(self, group: NDArray[np.int32], start: NDArray[np.int64], cells: NDArray[Any]) -> None:
+    def take(self, group: NDArray[np.int32], start: NDArray[np.int64], cells: Cells) -> None:
         """Add minutes of series: the district's group of each (-1: none), start, cell."""
-        known = group >= 0
-        if not known.any():
+        known = np.flatnonzero(group >= 0)
+        if not len(known):
             return
-        group, start, cells = group[known], start[known], cells[known]
+        if len(known) < len(group):
+            group, start, cells = group[known], start[known], cells[known]
         by_district, at = merge(cells, group, start)
         district, begins = group[at], start[at]
         sector = np.array(self._parent, np.int32)[district]
@@ -81,24 +82,24 @@ class Grouped:
         self._keep(
             np.concatenate([district, sector[at]]),
             np.concatenate([begins, begins[at]]),
-            np.concatenate([by_district, by_sector]),
+            Cells.concat([by_district, by_sector]),
         )
 
-    def _keep(self, group: NDArray[np.int32], start: NDArray[np.int64], cells: NDArray[Any]) -> None:
-        parts = [self._open]
+    def _keep(self, group: NDArray[np.int32], start: NDArray[np.int64], cells: Cells) -> None:
+        parts, records = [self._open], cells.records()
         for width in WIDTHS:
             begin = begin_of(start, width, self._offset if width == DAY else 0)
             running = begin + width > self._mark[group]
             part = np.empty(int(np.count_nonzero(running)), _ROW)
             part["group"], part["width"], part["start"] = group[running], width, begin[running]
-            part["cell"] = cells[running]
+            part["cell"] = records[running]
             parts.append(part)
             if width == MINUTE:
                 self.late += len(running) - len(part)
         table = np.concatenate(parts)
-        merged, at = merge(table["cell"], table["group"], table["width"], table["start"])
+        merged, at = merge(Cells.of(table["cell"]), table["group"], table["width"], table["start"])
         self._open = table[at]
-        self._open["cell"] = merged
+        self._open["cell"] = merged.records()
 
     def close(self, group: NDArray[np.int32], passed: NDArray[np.int64]) -> NDArray[Any]:
         """Return and forget the windows that are over: columns group, width, start and cell.

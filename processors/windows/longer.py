@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from processors.detectors.slots import rounds
-from processors.windows.cells import CELL, NEVER, add
+from processors.windows.cells import CELL, NEVER, Cells, add
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from processors.windows.watermarks import Watermarks
@@ -18,12 +20,16 @@ __all__ = ["Longer", "Told", "begin_of"]
 
 _ROW = np.dtype([("start", "<i8"), ("cell", CELL)])
 
-Told = tuple["NDArray[np.int32]", "NDArray[np.int64]", "NDArray[Any]"]
+Told = tuple["NDArray[np.int32]", "NDArray[np.int64]", Cells]
 """Windows of series as columns: row of the series, start, cell; those of a series by start."""
 
 
 def begin_of(at: NDArray[np.int64], width: int, offset: int) -> NDArray[np.int64]:
     """Return the start of the window of *width* ns that each time is in; windows begin *offset* ns before UTC's."""
+    if len(at):  # a division takes as long as many a reading's sum: most often one is enough
+        first, last = (int(bound + offset) // width * width - offset for bound in (at.min(), at.max()))
+        if first == last:
+            return np.full(len(at), first)
     begin: NDArray[np.int64] = (at + offset) // width * width - offset
     return begin
 
@@ -35,14 +41,14 @@ class Longer:
         self.width = width
         self._offset = offset
         self._start = np.empty(0, np.int64)
-        self._cell = np.empty(0, CELL)
+        self._cell = Cells.zeros(0)
         self._mark = np.empty(0, np.int32)
 
     def reserve(self, size: int) -> None:
         """Make room for *size* series."""
         more = size - len(self._start)
         self._start = np.concatenate([self._start, np.full(more, NEVER, np.int64)])
-        self._cell = np.concatenate([self._cell, np.zeros(more, CELL)])
+        self._cell = Cells.concat([self._cell, Cells.zeros(more)])
         self._mark = np.empty(size, np.int32)
 
     def take(self, told: Told, marks: Watermarks, source: NDArray[np.int32]) -> Told:
@@ -50,17 +56,17 @@ class Longer:
         slot, start, cells = told
         begin = begin_of(start, self.width, self._offset)
         found: list[Told] = []
-        for turn in rounds(slot, self._mark):
+        for turn in self._turns(slot):
             rows, begins, parts = slot[turn], begin[turn], cells[turn]
-            before = self._start[rows]
+            before = self._start.take(rows)
             other = (before != begins) & (before != NEVER)
             if other.any():
                 found.append((rows[other], before[other], self._cell[rows[other]]))
             same = before == begins
-            if same.all():  # nearly always: no copies
-                self._cell[rows] = add(self._cell[rows], parts)
+            if same.all():  # nearly always
+                self._add(rows, parts)
                 continue
-            self._cell[rows[same]] = add(self._cell[rows[same]], parts[same])
+            self._add(rows[same], parts[same])
             self._cell[rows[~same]] = parts[~same]
             self._start[rows] = begins
         over = np.flatnonzero(self._start[: len(source)] != NEVER).astype(np.int32)
@@ -70,14 +76,29 @@ class Longer:
             over = over[:0]
         found.append((over, self._start[over], self._cell[over]))
         self._start[over] = NEVER
-        self._cell[over] = np.zeros((), CELL)
-        slots, starts, told_cells = (np.concatenate([part[k] for part in found]) for k in range(3))
-        return slots, starts, told_cells
+        self._cell[over] = Cells.zeros(len(over))
+        slots, starts, told_cells = zip(*found, strict=True)
+        return np.concatenate(slots), np.concatenate(starts), Cells.concat(told_cells)
+
+    def _turns(self, slot: NDArray[np.int32]) -> Iterable[NDArray[np.intp] | slice]:
+        """Return the first window of each series, then the second, and so on."""
+        if (slot[1:] > slot[:-1]).all():  # one of each: nothing is moved
+            return (slice(None),)
+        return rounds(slot, self._mark)
+
+    def _add(self, rows: NDArray[np.int32], parts: Cells) -> None:
+        """Add *parts* to the open cells of different *rows*."""
+        if len(rows) and (rows[1:] - rows[:-1] == 1).all():  # all report: in place
+            add(self._cell[slice(int(rows[0]), int(rows[-1]) + 1)], parts)
+            return
+        cells = self._cell[rows]
+        add(cells, parts)
+        self._cell[rows] = cells
 
     def to_bytes(self, count: int) -> bytes:
         """Return the rows of the first *count* series."""
         rows = np.empty(count, _ROW)
-        rows["start"], rows["cell"] = self._start[:count], self._cell[:count]
+        rows["start"], rows["cell"] = self._start[:count], self._cell[slice(count)].records()
         return rows.tobytes()
 
     def restore(self, data: bytes, count: int) -> None:
@@ -89,5 +110,5 @@ class Longer:
         rows = np.frombuffer(data, _ROW)
         if len(rows) != count:
             raise ValueError(f"{len(rows)} windows: {count} expected")
-        self._start, self._cell = rows["start"].copy(), rows["cell"].copy()
+        self._start, self._cell = rows["start"].copy(), Cells.of(rows["cell"])
         self._mark = np.empty(count, np.int32)

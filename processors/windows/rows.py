@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import numpy as np
 from processors.windows.cells import total
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from processors.windows.cells import Cells
 
 __all__ = ["DAY", "HOUR", "MINUTE", "QUARTER", "WIDTHS", "Closed", "Group", "WindowRows", "to_rows"]
 
@@ -56,27 +61,36 @@ class WindowRows:
         return len(self.key)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Closed:
-    """Windows of series and of groups."""
+    """Windows of series and of groups.
 
-    series: WindowRows
-    groups: WindowRows
+    Attributes:
+        groups: their rows.
+    """
+
+    def __init__(self, series: Callable[[], WindowRows], groups: WindowRows) -> None:
+        self._build = series
+        self.groups = groups
+
+    @cached_property
+    def series(self) -> WindowRows:
+        """Return the rows of series; they are many, so they are made for who asks only."""
+        return self._build()
 
 
 def to_rows(
     key: NDArray[Any],
     width: NDArray[np.int64],
     start: NDArray[np.int64],
-    cells: NDArray[Any],
+    cells: Cells,
     expected: NDArray[np.int64],
 ) -> WindowRows:
     """Return *cells* as people read them; *expected* is how many readings there should be, 0 = not known."""
-    n, left_out = cells["n"].copy(), cells["left_out"].copy()
+    n, left_out = cells.n.copy(), cells.left_out.copy()
     some = n > 0
     mean, low, high, last = (
         np.where(some, column, np.nan)
-        for column in (total(cells) / np.maximum(n, 1), cells["low"], cells["high"], cells["last"])
+        for column in (total(cells) / np.maximum(n, 1), cells.low, cells.high, cells.last)
     )
     share = np.minimum((n + left_out) / np.maximum(expected, 1), 1.0)
     completeness = np.where(expected > 0, share, np.nan)

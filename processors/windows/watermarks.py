@@ -65,5 +65,5 @@ class Watermarks:
 
     def passed(self, source: NDArray[np.int32], end: NDArray[np.int64] | int) -> NDArray[np.bool_]:
         """Tell where nothing that is measured before *end* will be admitted any more, bool[N]."""
-        done: NDArray[np.bool_] = self.mark[source] - self._lateness_ns >= end
+        done: NDArray[np.bool_] = self.mark.take(source) >= end + self._lateness_ns
         return done
