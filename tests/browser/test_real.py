@@ -33,6 +33,10 @@ metric = "pm25"
 above = 100
 for = "0s"
 priority = "high"
+
+[[finding]]
+kind = "range"
+priority = "medium"
 """
 
 
@@ -75,6 +79,19 @@ def test_an_operator_sees_a_reading_arrive_and_acknowledges_its_alert(
     expect(card).to_contain_text(f"acknowledged by {login['name']}")
     (alert,) = stack.items("/api/v1/alerts")
     assert (alert["state"], alert["owner"], alert["value"]) == ("acknowledged", login["name"], 164.25)
+
+    expect(card.locator(".cause")).to_have_text("Cause unclear")
+    card.locator(".evidence summary").press("Enter")
+    expect(card.locator(".verdict")).to_have_text("Cannot be told: too few sensors near by have reported lately.")
+
+    publish(-40.0)
+
+    broken = page.get_by_role("article", name=re.compile("PM2.5 · kerb-7 Sensor fault"))
+    expect(broken).to_contain_text("Outside what this metric can physically be.", timeout=60_000)
+    broken.locator(".evidence summary").press("Enter")
+    expect(broken.locator(".verdict")).to_have_text("The sensor: no city can show such a value.")
+    page.get_by_role("combobox", name="Cause").select_option("Sensor fault: 1")
+    expect(page.get_by_role("article")).to_have_count(1)
     assert violations(page) == []
 
     stack.kill("processor")

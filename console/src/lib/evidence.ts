@@ -56,7 +56,7 @@ export function because(facts: Pick<Facts, 'classification' | 'card' | 'code' | 
   const near = { k: card.near_strange ?? 0, n: card.near ?? 0 }
   const none = { k: 0, n: 0 }
   if (cause === 'gateway fault') {
-    return (card.silent ?? 0) > 1 ? { why: 'together', k: card.silent ?? 0, n: card.of ?? 0 } : null
+    return code === 'gap' && (card.silent ?? 0) > 1 ? { why: 'together', k: card.silent ?? 0, n: card.of ?? 0 } : null
   }
   if (cause === 'unclear') {
     return peers.n < LEAST && near.n < LEAST ? { why: 'few', ...none } : { why: 'between', ...none }

@@ -247,6 +247,8 @@ export const en = {
   'reason.flat': 'Reported unchanged for longer than this sensor ever did.',
   'reason.skew': 'The clock of this device is off: its times differ from ours by as much in every reading.',
   'reason.gap': 'No reading for several reporting intervals.',
+  'reason.flapping': 'Lost and back again and again, within {duration}.',
+  'reason.late': 'Nothing but late readings, for {duration} already.',
 
   'quality.range': 'impossible value',
   'quality.rate': 'changes too fast',

@@ -247,6 +247,8 @@ export const tk: Record<Key, Message> = {
   'reason.flat': 'Görkeziji öňkülerden has uzak üýtgemeýär.',
   'reason.skew': 'Bu enjamyň sagady nädogry: her görkezijide wagty biziňkiden deň möçberde tapawutlanýar.',
   'reason.gap': 'Birnäçe döwür bäri görkeziji ýok.',
+  'reason.flapping': '{duration} içinde gaýta-gaýta ýitýär we dolanýar.',
+  'reason.late': '{duration} bäri diňe gijä galan görkezijiler gelýär.',
 
   'quality.range': 'mümkin däl baha',
   'quality.rate': 'örän çalt üýtgeýär',
