@@ -50,7 +50,7 @@ def ask(folder: Path, series: int, times: int) -> dict[str, float]:
     reader = EmbeddedSeriesReader(folder, SeriesSettings())
     engine = duckdb.connect(config={"threads": 1, "memory_limit": "128MB"})
     files = f"read_parquet('{folder}/parts/*/raw-*.parquet')"
-    found = engine.execute(f"SELECT max(measured) FROM {files}").fetchone()  # noqa: S608 - our own folder
+    found = engine.execute(f"SELECT epoch_ns(max(measured)) FROM {files}").fetchone()  # noqa: S608 - our own folder
     assert found is not None
     end = int(found[0]) + 1
     week, width = end - 7 * DAY, DAY // _POINTS
@@ -63,28 +63,31 @@ def ask(folder: Path, series: int, times: int) -> dict[str, float]:
     def bare(sql: str, *args: object) -> Any:
         return engine.execute(sql, list(args)).fetchnumpy()
 
+    def us(ns: int) -> int:  # rounded up: the files hold whole ms, as those devices tell them
+        return -(-ns // 1000)
+
     aggregates = "count(*), avg(value), min(value), max(value)"
-    one = f"SELECT measured // ? AS b, {aggregates} FROM {files} WHERE series = ? AND measured >= ? AND measured < ? GROUP BY b ORDER BY b"  # noqa: E501, S608
-    many = f"SELECT measured // ? AS b, {aggregates} FROM {files} WHERE series >= ? AND series < ? AND measured >= ? AND measured < ? GROUP BY b ORDER BY b"  # noqa: E501, S608
-    last = f"SELECT series, max(measured), arg_max(value, measured) FROM {files} WHERE measured >= ? GROUP BY series"  # noqa: S608
-    top = f"SELECT series, max(value) AS v FROM {files} WHERE measured >= ? AND measured < ? GROUP BY series ORDER BY v DESC LIMIT {_TOP}"  # noqa: E501, S608
+    one = f"SELECT epoch_ns(measured) // ? AS b, {aggregates} FROM {files} WHERE series = ? AND measured >= make_timestamp(?) AND measured < make_timestamp(?) GROUP BY b ORDER BY b"  # noqa: E501, S608
+    many = f"SELECT epoch_ns(measured) // ? AS b, {aggregates} FROM {files} WHERE series >= ? AND series < ? AND measured >= make_timestamp(?) AND measured < make_timestamp(?) GROUP BY b ORDER BY b"  # noqa: E501, S608
+    last = f"SELECT series, max(measured), arg_max(value, measured) FROM {files} WHERE measured >= make_timestamp(?) GROUP BY series"  # noqa: E501, S608
+    top = f"SELECT series, max(value) AS v FROM {files} WHERE measured >= make_timestamp(?) AND measured < make_timestamp(?) GROUP BY series ORDER BY v DESC LIMIT {_TOP}"  # noqa: E501, S608
 
     def district(i: int) -> int:
         return int(districts[i]) * _DISTRICT
 
     questions: dict[str, tuple[Callable[[int], object], Callable[[int], object]]] = {
-        "latest": (lambda _: reader.latest(), lambda _: bare(last, end - HOUR)),
+        "latest": (lambda _: reader.latest(), lambda _: bare(last, us(end - HOUR))),
         "series_24h_500": (
             lambda i: reader.buckets(some[i], end - DAY, end, width),
-            lambda i: bare(one, width, some[i], end - DAY, end),
+            lambda i: bare(one, width, some[i], us(end - DAY), us(end)),
         ),
         "district_7d_hourly": (
             lambda i: reader.grouped(everyone[district(i) : district(i) + _DISTRICT], nobody, week, end, HOUR),
-            lambda i: bare(many, HOUR, district(i), district(i) + _DISTRICT, week, end),
+            lambda i: bare(many, HOUR, district(i), district(i) + _DISTRICT, us(week), us(end)),
         ),
         "top_20_1h": (
             lambda _: reader.top(everyone, end - HOUR, end, _TOP, RankBy.MAX),
-            lambda _: bare(top, end - HOUR, end),
+            lambda _: bare(top, us(end - HOUR), us(end)),
         ),
     }
     figures: dict[str, float] = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from backends.series.columns import Columns, Layout
 
-__all__ = ["HotRows"]
+__all__ = ["HotRows", "Unsealed"]
 
 _CHUNK = 65_536
 
@@ -29,12 +29,26 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Unsealed:
+    """Rows of consecutive batches in the order of writing, at least one, and their first and last time in ns."""
+
+    rows: Columns
+    lo: int
+    hi: int
+
+    @classmethod
+    def of(cls, layout: Layout, rows: Columns) -> Unsealed:
+        """Return *rows* with their times."""
+        return cls(rows, int(rows[layout.time].min()), int(rows[layout.time].max()))
+
+
+@dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Rows of consecutive batches; `ids[i]` is the batch that ends before row `ends[i]`."""
+    """Some batches; `ids[i]` is the one that ends before row `ends[i]`."""
 
     ids: tuple[int, ...]
     ends: tuple[int, ...]
-    rows: Columns
+    hot: Unsealed
 
 
 class HotRows:
@@ -46,7 +60,7 @@ class HotRows:
         self._chunks: list[_Chunk] = []
         self._seen = 0
 
-    def refresh(self, db: sqlite3.Connection, through: int) -> list[Columns]:
+    def refresh(self, db: sqlite3.Connection, through: int) -> list[Unsealed]:
         """Return all rows of batches above *through*, in the order of writing."""
         self._trim(through)
         held = sum(chunk.ends[-1] for chunk in self._chunks)
@@ -59,6 +73,9 @@ class HotRows:
         ):
             rows = self._unpack(batch, data)
             n = len(rows["series"])
+            if n == 0:
+                self._seen = batch if not beyond else self._seen
+                continue
             if beyond or held + n > self._limit:
                 beyond.append(rows)
                 continue
@@ -70,7 +87,8 @@ class HotRows:
                 self._append(fresh)
                 fresh, waiting = [], 0
         self._append(fresh)
-        return [chunk.rows for chunk in self._chunks] + ([concat(self._layout, beyond)] if beyond else [])
+        rest = [Unsealed.of(self._layout, concat(self._layout, beyond))] if beyond else []
+        return [chunk.hot for chunk in self._chunks] + rest
 
     def _unpack(self, batch: int, data: bytes) -> Columns:
         try:
@@ -87,9 +105,9 @@ class HotRows:
         ends = tuple(accumulate(len(rows["series"]) for rows in pieces))
         if self._chunks and self._chunks[-1].ends[-1] < _CHUNK:
             last = self._chunks.pop()
-            ids, pieces = last.ids + ids, [last.rows, *pieces]
+            ids, pieces = last.ids + ids, [last.hot.rows, *pieces]
             ends = last.ends + tuple(end + last.ends[-1] for end in ends)
-        self._chunks.append(_Chunk(ids, ends, concat(self._layout, pieces)))
+        self._chunks.append(_Chunk(ids, ends, Unsealed.of(self._layout, concat(self._layout, pieces))))
 
     def _trim(self, through: int) -> None:
         self._chunks = [chunk for chunk in self._chunks if chunk.ids[-1] > through]
@@ -100,5 +118,5 @@ class HotRows:
             self._chunks[0] = _Chunk(
                 first.ids[cut:],
                 tuple(end - gone for end in first.ends[cut:]),
-                take(first.rows, slice(gone, None)),
+                Unsealed.of(self._layout, take(first.hot.rows, slice(gone, None))),
             )

@@ -44,7 +44,9 @@ __all__ = [
 ]
 
 FILE = "journal.sqlite"
-FORMAT = 1
+FORMAT = 2
+"""2: times in parts may be timestamps (`backends.series.times`). A program of 1 must not read those; 1 is read here."""
+_READ = (1, FORMAT)
 HOLD = "parts"
 """Whoever holds this (`backends.filelock.hold`) in the store's folder keeps replaced parts from being deleted."""
 
@@ -140,6 +142,7 @@ def connect(folder: Path, *, busy_seconds: float, create: bool) -> sqlite3.Conne
                     if not _has_checksums(db):  # written before parts had them: the format is the same otherwise
                         db.execute("ALTER TABLE part ADD COLUMN sha256 TEXT")
                     db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
+                    db.execute("UPDATE meta SET value = ? WHERE key = 'format' AND value IN (?, ?)", (FORMAT, *_READ))
                     db.execute("INSERT OR IGNORE INTO summary VALUES (1, 0, x'')")
             else:
                 db.execute("PRAGMA query_only=ON")
@@ -147,9 +150,9 @@ def connect(folder: Path, *, busy_seconds: float, create: bool) -> sqlite3.Conne
         except BaseException:
             db.close()
             raise
-    if found != FORMAT:
+    if found not in _READ:
         db.close()
-        raise SettingsError("series", f"{path}: format {found}, this version reads format {FORMAT}")
+        raise SettingsError("series", f"{path}: format {found}, this version reads formats up to {FORMAT}")
     return db
 
 

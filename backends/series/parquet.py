@@ -18,15 +18,17 @@ import numpy as np
 import structlog
 
 from backends.series.columns import READINGS, concat
+from backends.series.times import as_stored, runs, zigzag
 from core.errors import Unavailable, UrbanpulseError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import duckdb
 
     from backends.series.columns import Columns, Layout
+    from backends.series.times import Times
 
 __all__ = ["Parquet", "UnreadablePart", "fsync_folder", "sha256_of"]
 
@@ -81,7 +83,9 @@ class Parquet:
             return self._engine.cursor()
 
     def write(self, path: str, layout: Layout, columns: Columns) -> int:
-        """Write *columns* to *path* (relative), durable when this returns; return its bytes.
+        """Write *columns*, sorted by (series, time), to *path* (relative), durable when this returns; return its bytes.
+
+        The name tells how times are stored (`times.name_for`).
 
         Raises:
             Unavailable: the disk is full or refuses; nothing is left behind.
@@ -97,8 +101,8 @@ class Parquet:
         try:
             size = f"ROW_GROUP_SIZE {_ROW_GROUP}" if layout is READINGS else _SIZE_OF_HOURS
             with self._cursor() as cursor:
-                rows = {name: np.ascontiguousarray(columns[name], dtype) for name, dtype in layout.columns}
-                cursor.register("rows", rows)
+                rows = zigzag(columns) if layout is READINGS else columns
+                cursor.register("rows", as_stored(path, layout, rows))
                 cursor.execute(
                     f"COPY (SELECT * FROM rows) TO '{target}'"  # noqa: S608 - a file name cannot be a parameter
                     f" (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, {size})"
@@ -119,24 +123,40 @@ class Parquet:
         self,
         layout: Layout,
         paths: Sequence[str],
-        where: str,
-        args: Sequence[object],
         *,
+        series: tuple[int, int] | None = None,
+        spans: Sequence[tuple[int, int]] | None = None,
+        limit: int | None = None,
         strict: bool = False,
     ) -> Columns:
-        """Return the rows of *paths* that match, file after file in the order given; errors as `query`."""
-        sql = f"SELECT {', '.join(layout.names)} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - our own words
-        found = self.query(sql, paths, args, strict=strict)
+        """Return the rows of *paths*, file after file in the order given, in no order within a file; errors as `query`.
+
+        *series* is the first and the last wanted; *spans* are [start, end) ns, of which one must hold; at *limit*
+        rows of one kind of file it stops.
+        """
+
+        def sql(times: Times) -> str:
+            columns = (f"{times.ns(n)} AS {n}" if n in (layout.time, "received") else n for n in layout.names)
+            where = [f"series BETWEEN {series[0]} AND {series[1]}"] if series else []
+            if spans is not None:
+                where.append(f"({' OR '.join(f'({times.within(layout.time, *s)})' for s in spans) or 'false'})")
+            text = f"SELECT {', '.join(columns)} FROM {times.files} WHERE {' AND '.join(where) or 'true'}"  # noqa: S608
+            return text if limit is None else f"{text} LIMIT {limit}"
+
+        found = self.query(sql, paths, strict=strict)
         return concat(
             layout, [{name: np.asarray(piece[name], dtype) for name, dtype in layout.columns} for piece in found]
         )
 
     def query(
-        self, sql: str, paths: Sequence[str], args: Sequence[object] | dict[str, object], *, strict: bool = False
+        self,
+        sql: Callable[[Times], str],
+        paths: Sequence[str],
+        args: dict[str, object] | None = None,
+        *,
+        strict: bool = False,
     ) -> list[Columns]:
-        """Return what *sql* finds in one piece, or per file if one is bad.
-
-        The list of files is its first parameter, or `$files` where *args* are named.
+        """Return what *sql* finds: in one piece if all *paths* store times alike, or per file if one is bad.
 
         A file that cannot be read is named in the log once and left out.
 
@@ -145,14 +165,15 @@ class Parquet:
             UnreadablePart: *strict* and a file cannot be read.
             Unavailable: the memory limit does not suffice.
         """
+        return [piece for times, some in runs(paths) for piece in self._query(sql(times), some, args or {}, strict)]
+
+    def _query(self, sql: str, paths: Sequence[str], args: dict[str, object], strict: bool) -> list[Columns]:  # noqa: FBT001 - private
         import duckdb  # noqa: PLC0415
 
         files = [str(self._folder / path) for path in paths]
-        if not files:
-            return []
         with self._cursor() as cursor:
             try:
-                return [cursor.execute(sql, _parameters(files, args)).fetchnumpy()]
+                return [cursor.execute(sql, {"files": files, **args}).fetchnumpy()]
             except duckdb.Error as error:
                 for file in files:
                     if not os.path.exists(file):  # noqa: PTH110
@@ -164,7 +185,7 @@ class Parquet:
             pieces: list[Columns] = []
             for file in files:
                 try:
-                    pieces.append(cursor.execute(sql, _parameters([file], args)).fetchnumpy())
+                    pieces.append(cursor.execute(sql, {"files": [file], **args}).fetchnumpy())
                 except duckdb.Error as error:
                     if file not in self._named:
                         self._named.add(file)
@@ -176,10 +197,6 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _parameters(files: list[str], args: Sequence[object] | dict[str, object]) -> Any:
-    return {"files": files, **args} if isinstance(args, dict) else [files, *args]
 
 
 def _fsync(path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from backends.series.columns import READINGS
 from backends.series.journal import Part, checksums
 from backends.series.parquet import Parquet, UnreadablePart, sha256_of
+from backends.series.times import name_for
 from backends.series.verify import check_part
 
 if TYPE_CHECKING:
@@ -51,7 +53,9 @@ class PartList:
         self._folder = folder
 
     def draft(self, files: Parquet, layout: Layout, day: int, level: int, path: str, rows: Columns) -> Draft:
-        """Write *rows* (at least one) to the file *path*."""
+        """Write *rows* (at least one, sorted by series and time) to *path*, which for readings gets words for times."""
+        if layout is READINGS:
+            path = name_for(path, rows)
         size = files.write(path, layout, rows)
         series, time = rows["series"], rows[layout.time]
         span = (int(series[0]), int(series[-1]), int(time.min()), int(time.max()))
@@ -122,9 +126,10 @@ class PartList:
 def rows_by_series(files: Parquet, parts: Sequence[Part]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return the series of *parts*, ascending, and how many rows each has."""
     found = files.query(
-        "SELECT series, count(*) AS n FROM read_parquet(?) GROUP BY series ORDER BY series",
+        lambda times: f"SELECT series, count(*) AS n FROM {times.files} GROUP BY series",  # noqa: S608 - our own words
         [part.path for part in parts],
-        [],
         strict=True,
-    )[0]
-    return np.asarray(found["series"], np.int32), np.asarray(found["n"], np.int64)
+    )
+    series, at = np.unique(np.concatenate([piece["series"] for piece in found]), return_inverse=True)
+    counts = np.bincount(at, np.concatenate([piece["n"] for piece in found]))
+    return series.astype(np.int32), counts.astype(np.int64)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backends.series.columns import Columns
+    from backends.series.hot import Unsealed
     from backends.series.journal import Part
     from backends.series.settings import SeriesSettings
     from core.batch import ReadingBatch
@@ -86,7 +87,7 @@ class View:
     """One snapshot: parts in the order of writing, unsealed rows by kind, floors in ns."""
 
     parts: tuple[Part, ...]
-    hot: dict[int, list[Columns]]
+    hot: dict[int, list[Unsealed]]
     floor: dict[int, int]
 
     def of(self, layout: Layout, series: int, start: int, end: int) -> list[Part]:
@@ -100,11 +101,13 @@ class View:
     def hot_of(self, layout: Layout, series: int, start: int, end: int) -> Columns:
         """Return the unsealed rows of *series* in [start, end), in the order of writing."""
         found = []
-        for rows in self.hot[layout.kind]:
-            at = np.flatnonzero(rows["series"] == series)
+        for hot in self.hot[layout.kind]:
+            if hot.lo >= end or hot.hi < start:
+                continue
+            at = np.flatnonzero(hot.rows["series"] == series)
             if len(at):
-                time = rows[layout.time][at]
-                found.append(take(rows, at[(time >= start) & (time < end)]))
+                time = hot.rows[layout.time][at]
+                found.append(take(hot.rows, at[(time >= start) & (time < end)]))
         return concat(layout, found)
 
 
@@ -212,7 +215,7 @@ class EmbeddedSeriesReader:
             view = self._snapshot()
         except Unavailable as error:
             return Health(ok=False, flavour="embedded", version=str(FORMAT), text=error.detail)
-        unsealed = sum(len(rows["series"]) for rows in view.hot[READINGS.kind])
+        unsealed = sum(len(hot.rows["series"]) for hot in view.hot[READINGS.kind])
         text = f"{len(view.parts)} parts, {unsealed} readings not sealed yet"
         return Health(ok=True, flavour="embedded", version=str(FORMAT), text=text)
 
@@ -298,8 +301,8 @@ class EmbeddedSeriesReader:
         sealed = self._files.read(
             layout,
             [path for day in days for path in day.paths],
-            f"series = ? AND {layout.time} >= ? AND {layout.time} < ?",
-            [series, days[0].start, days[-1].end],
+            series=(series, series),
+            spans=[(days[0].start, days[-1].end)],
         )
         return keep_last(layout, concat(layout, [sealed, *(day.hot for day in days)]))
 
@@ -319,12 +322,7 @@ class EmbeddedSeriesReader:
         coarse = {p.day for p in hours}
         pieces = [
             Points.of_rollup(
-                self._files.read(
-                    ROLLUP,
-                    [p.path for p in hours],
-                    "series = ? AND hour >= ? AND hour < ?",
-                    [series, start, end],
-                )
+                self._files.read(ROLLUP, [p.path for p in hours], series=(series, series), spans=[(start, end)])
             )
         ]
         days = (
@@ -361,7 +359,7 @@ class EmbeddedSeriesReader:
 
     def _count(self, view: View) -> int:
         floor = view.floor[READINGS.kind]
-        hot = keep_last(_KEYS, concat(_KEYS, view.hot[READINGS.kind]))
+        hot = keep_last(_KEYS, concat(_KEYS, [hot.rows for hot in view.hot[READINGS.kind]]))
         hot = take(hot, hot["measured"] >= floor)
         hot_days = hot["measured"] // DAY
         parts = [p for p in view.parts if p.kind == READINGS.kind]
@@ -387,12 +385,8 @@ class EmbeddedSeriesReader:
             slices = 1 + sum(p.n for p in inside) // self._settings.slice_rows
             edges = np.unique(np.linspace(first, last + 1, slices + 1).astype(np.int64)).tolist()
             for a, b in pairwise(edges):
-                sealed = self._files.read(
-                    _KEYS,
-                    [p.path for p in inside],
-                    "series >= ? AND series < ? AND measured BETWEEN ? AND ?",
-                    [a, b, lo, hi],
-                )
+                paths = [p.path for p in inside]
+                sealed = self._files.read(_KEYS, paths, series=(a, b - 1), spans=[(lo, hi + 1)])
                 both = concat(_KEYS, [sealed, take(rows, (rows["series"] >= a) & (rows["series"] < b))])
                 repeated += len(both["series"]) - len(keep_last(_KEYS, both)["series"])
         return repeated

@@ -8,6 +8,7 @@ before anything is summed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from backends.series.spans import overlaps
 from backends.series.statistics import WHOLE, fold, points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from backends.series.journal import Part
     from backends.series.parquet import Parquet
     from backends.series.reader import View
+    from backends.series.times import Times
 
 __all__ = ["EVERYTHING", "scan"]
 
@@ -32,16 +34,17 @@ _SHARED = 200  # ranges that one question tells apart: each costs about a nanose
 
 _QUERY = """
 SELECT {label} AS series, {columns}
-FROM read_parquet($files) {join}
-WHERE series BETWEEN $first AND $last AND {time} >= $start AND {time} < $end AND {where}
+FROM {files} {join}
+WHERE series BETWEEN $first AND $last AND {within}
 GROUP BY {keys}
+LIMIT {limit}
 """
 # DuckDB divides towards zero, buckets round down: before 1970 that costs a second division per row
 _BUCKET = "{time} - {time} % $width"
 _BUCKET_OF_ANY = "{time} - ({time} % $width + $width) % $width"
 _JOIN = "JOIN (SELECT unnest($series) AS series, unnest($label) AS label) USING (series)"
 _OF_READINGS = {
-    "hour": "max(measured)",
+    "hour": "max({time})",
     "n": "count(*)",
     "total": "sum(value)",
     "low": "min(value)",
@@ -50,7 +53,7 @@ _OF_READINGS = {
     "quality": "bit_or(quality)",
 }
 _OF_HOURS = {
-    "hour": "max(hour)",
+    "hour": "max({time})",
     "n": "sum(n)::BIGINT",
     "total": "sum(total)",
     "low": "min(low)",
@@ -99,8 +102,8 @@ def scan(
     done = {part.day for part in rollups}
     clean = [part for part in raw if part.day not in mixed and part.day not in done]
     pieces = [
-        _aggregate(files, ROLLUP, rollups, series, label, (start, end), width, needs),
-        _aggregate(files, READINGS, clean, series, label, (max(start, floor), end), width, needs),
+        _Question(series, label, (start, end), width, needs).ask(files, ROLLUP, rollups),
+        _Question(series, label, (max(start, floor), end), width, needs).ask(files, READINGS, clean),
     ]
     for day in sorted(mixed - done):
         parts = [part for part in raw if part.day == day]
@@ -122,7 +125,10 @@ def _parts(view: View, layout: Layout, series: NDArray[np.int32], start: int, en
 
 def _hot(view: View, series: NDArray[np.int32], start: int, end: int) -> Columns:
     found = []
-    for rows in view.hot[READINGS.kind]:
+    for hot in view.hot[READINGS.kind]:
+        if hot.lo >= end or hot.hi < start:
+            continue
+        rows = hot.rows
         at = np.flatnonzero((rows["measured"] >= start) & (rows["measured"] < end))
         at = at[np.isin(rows["series"][at], series)]
         if len(at):
@@ -149,71 +155,149 @@ def _mixed(
         spans.append((min(part.lo for part in merged), max(part.hi for part in merged)))
     if len(hot["series"]):
         spans.append((int(hot["measured"].min()), int(hot["measured"].max())))
-    shared = [(lo, hi) for lo, hi in overlaps(spans) if lo < span[1] and hi >= span[0]]
+    found = [(max(lo, span[0]), min(hi + 1, span[1])) for lo, hi in overlaps(spans)]
+    shared = [(lo, hi) for lo, hi in found if lo < hi]
     if len(shared) > _SHARED:
         shared = [(shared[0][0], shared[-1][1])]
-    where = " OR ".join(f"measured BETWEEN {lo} AND {hi}" for lo, hi in shared) or "false"
-    pieces = [_aggregate(files, READINGS, parts, series, label, span, width, needs, where=f"NOT ({where})")]
-    touched = [part for part in parts if any(part.lo <= hi and part.hi >= lo for lo, hi in shared)]
-    where = f"series BETWEEN ? AND ? AND measured >= ? AND measured < ? AND ({where})"
-    first, last = int(series[0]), int(series[-1])
+    touched = [part for part in parts if any(part.lo < hi and part.hi >= lo for lo, hi in shared)]
+    question = _Question(series, label, span, width, needs)
+    if not touched:
+        return [question.ask(files, READINGS, parts), _fold_rows(points(hot), series, label, width)]
+    if sum(_rows_within(part, shared) for part in touched) <= rows_at_once:  # mostly: the moment between two parts
+        both = question.ask_once(files, parts, shared, rows_at_once)
+        if both is not None:
+            inside = np.zeros(len(hot["series"]), bool)
+            for lo, hi in shared:
+                inside |= (hot["measured"] >= lo) & (hot["measured"] < hi)
+            again = concat(ROLLUP, [both[1], points(take(hot, inside))])
+            return [both[0], *(_fold_rows(rows, series, label, width) for rows in (again, points(take(hot, ~inside))))]
+    pieces = [question.ask(files, READINGS, parts, outside=shared)]
     paths = [part.path for part in touched]
-    sealed = files.read(VALUES, paths, f"{where} LIMIT {rows_at_once + 1}", [first, last, *span])
-    if len(sealed["series"]) <= rows_at_once:  # mostly: what is shared is the moment between two parts
-        return [*pieces, _fold_rows(concat(VALUES, [sealed, hot]), series, label, width)]
     for some in np.array_split(series, min(1 + sum(part.n for part in touched) // rows_at_once, len(series))):
-        sealed = files.read(VALUES, paths, where, [int(some[0]), int(some[-1]), *span])
-        pieces.append(_fold_rows(concat(VALUES, [sealed, hot]), some, label[np.isin(series, some)], width))
+        sealed = files.read(VALUES, paths, series=(int(some[0]), int(some[-1])), spans=shared)
+        pieces.append(_fold_rows(points(concat(VALUES, [sealed, hot])), some, label[np.isin(series, some)], width))
     return pieces
 
 
-def _aggregate(
-    files: Parquet,
-    layout: Layout,
-    parts: Sequence[Part],
-    series: NDArray[np.int32],
-    label: NDArray[np.int32],
-    span: tuple[int, int],
-    width: int,
-    needs: frozenset[str],
-    *,
-    where: str = "true",
-) -> Columns:
-    """Let DuckDB add up the rows of *parts*, of *layout* `READINGS` or `ROLLUP`."""
-    first, last = int(series[0]), int(series[-1])
-    args: dict[str, object] = {"first": first, "last": last, "start": span[0], "end": span[1]}
-    words = dict(_OF_READINGS if layout is READINGS else _OF_HOURS)
-    keys = []
-    if width < WHOLE:
-        args["width"] = width
-        keys.append((_BUCKET if span[0] >= 0 else _BUCKET_OF_ANY).format(time=layout.time))
-    if "last" not in needs:  # then it does not matter when in its bucket a piece ends
-        words["hour"] = keys[0] if keys else "$start"
-    chosen = {name: word if name in needs | {"hour"} else "0" for name, word in words.items()}
-    join = ""
-    whole = last - first + 1 == len(series)  # the range says it all
-    if whole and label is series:
-        name = "series"
-        keys.append(name)
-    elif whole and keys and (label == label[0]).all():
-        name = str(label[0])
-    else:
-        name, join = "label", _JOIN
-        keys.append(name)
-        args |= {"series": series.tolist(), "label": label.tolist()}
-    sql = _QUERY.format(
-        label=name,
-        join=join,
-        time=layout.time,
-        keys=", ".join(keys),
-        where=where,
-        columns=", ".join(f"{word} AS {column}" for column, word in chosen.items()),
-    )
-    found = files.query(sql, [part.path for part in parts], args)
-    return concat(ROLLUP, [{name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns} for piece in found])
+def _rows_within(part: Part, spans: Sequence[tuple[int, int]]) -> float:
+    """Return about how many rows of *part* are in *spans*, were they spread evenly."""
+    inside = sum(max(min(part.hi + 1, hi) - max(part.lo, lo), 0) for lo, hi in spans)
+    return part.n * inside / (part.hi + 1 - part.lo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What DuckDB is to add up; the arguments of `scan`."""
+
+    series: NDArray[np.int32]
+    label: NDArray[np.int32]
+    span: tuple[int, int]
+    width: int
+    needs: frozenset[str]
+
+    def ask(
+        self, files: Parquet, layout: Layout, parts: Sequence[Part], *, outside: Sequence[tuple[int, int]] = ()
+    ) -> Columns:
+        """Return the sums of the rows of *parts*, of *layout* `READINGS` or `ROLLUP`, that are in none of *outside*."""
+
+        def where(times: Times) -> str:
+            return f"NOT ({_any_of(times, outside)})" if outside else "true"
+
+        found = self._run(files, layout, parts, self.needs, where=where)
+        return concat(ROLLUP, [_as_rollup(piece) for piece in found])
+
+    def ask_once(
+        self, files: Parquet, parts: Sequence[Part], shared: Sequence[tuple[int, int]], limit: int
+    ) -> tuple[Columns, Columns] | None:
+        """Return the sums of readings outside of *shared*, and those inside one by one, by series and time.
+
+        To decode the times of a part a second time, for a handful of rows, would cost a third of the question. None if
+        there are more than *limit* inside, or one of them stands in two parts: then the order of writing counts.
+        """
+        start, end = self.span
+        buckets = 1 if self.width >= WHOLE else (end - start) // self.width + 2
+        most = limit + len(self.series) * buckets
+        found = self._run(files, READINGS, parts, self.needs | {"n"}, alone=shared, limit=most + 1)
+        sums, single = [], []
+        for piece in found:
+            inside = ~np.ma.getmaskarray(piece["moment"])
+            if len(inside) > most or np.any(piece["n"][inside] > 1):
+                return None
+            rows = _as_rollup(piece)
+            sums.append(take(rows, ~inside))
+            rows = rows | {"series": np.asarray(piece["who"], np.int32), "hour": np.asarray(piece["moment"], np.int64)}
+            single.append(take(rows, inside))
+        points_inside = concat(ROLLUP, single)
+        if len(found) > 1 and len(keep_last(ROLLUP, points_inside)["series"]) < len(points_inside["series"]):
+            return None
+        return concat(ROLLUP, sums), points_inside
+
+    def _run(
+        self,
+        files: Parquet,
+        layout: Layout,
+        parts: Sequence[Part],
+        needs: frozenset[str],
+        *,
+        where: Callable[[Times], str] = lambda _: "true",
+        alone: Sequence[tuple[int, int]] = (),
+        limit: int = 1 << 62,
+    ) -> list[Columns]:
+        series, label = self.series, self.label
+        first, last = int(series[0]), int(series[-1])
+        args: dict[str, object] = {"first": first, "last": last}
+        words = dict(_OF_READINGS if layout is READINGS else _OF_HOURS)
+        keys = []
+        if self.width < WHOLE:
+            args["width"] = self.width
+            keys.append(_BUCKET if self.span[0] >= 0 else _BUCKET_OF_ANY)
+        if "last" not in needs:  # then it does not matter when in its bucket a piece ends
+            words["hour"] = keys[0] if keys else str(self.span[0])
+        chosen = {name: word if name in needs | {"hour"} else "0" for name, word in words.items()}
+        join = ""
+        whole = last - first + 1 == len(series)  # the range says it all
+        if whole and label is series:
+            name = "series"
+            keys.append(name)
+        elif whole and keys and (label == label[0]).all():
+            name = str(label[0])
+        else:
+            name, join = "label", _JOIN
+            keys.append(name)
+            args |= {"series": series.tolist(), "label": label.tolist()}
+
+        def sql(times: Times) -> str:
+            time = times.ns(layout.time)
+            columns = {column: word.format(time=time) for column, word in chosen.items()}
+            by = [key.format(time=time) for key in keys]
+            if alone:
+                inside = _any_of(times, alone)
+                columns |= {
+                    name: f"CASE WHEN {inside} THEN {word} END" for name, word in (("who", "series"), ("moment", time))
+                }
+                by += [columns["who"], columns["moment"]]
+            return _QUERY.format(
+                label=name,
+                join=join,
+                files=times.files,
+                within=f"{times.within(layout.time, *self.span)} AND {where(times)}",
+                keys=", ".join(by),
+                columns=", ".join(f"{word} AS {column}" for column, word in columns.items()),
+                limit=limit,
+            )
+
+        return files.query(sql, [part.path for part in parts], args)
+
+
+def _any_of(times: Times, spans: Sequence[tuple[int, int]]) -> str:
+    return " OR ".join(times.within("measured", *span) for span in spans)
+
+
+def _as_rollup(piece: Columns) -> Columns:
+    return {name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns}
 
 
 def _fold_rows(rows: Columns, series: NDArray[np.int32], label: NDArray[np.int32], width: int) -> Columns:
-    """Return what *series* did in *rows*, which are in the order of writing."""
-    found = fold([points(keep_last(VALUES, take(rows, np.isin(rows["series"], series))))], width)
+    """Return what *series* did in *rows*: points of single readings in the order of writing."""
+    found = fold([keep_last(ROLLUP, take(rows, np.isin(rows["series"], series)))], width)
     return {**found, "series": label[np.searchsorted(series, found["series"])]}

@@ -130,6 +130,10 @@ def to_ranking(rows: Columns, n: int, by: RankBy) -> Ranking:
     rows = fold([{**rows, "hour": rows["hour"] // WHOLE + 2}], WHOLE)  # 64 bits of time are less than 2 on both sides
     column = {RankBy.LAST: "last", RankBy.MAX: "high", RankBy.MEAN: "total"}[by]
     value = rows[column] / rows["n"] if by is RankBy.MEAN else rows[column]
+    if 0 < n < len(value):  # sort only what can be among them
+        rank = len(value) - n
+        best = np.flatnonzero(value >= np.partition(value, rank)[rank])
+        rows, value = take(rows, best), value[best]
     first = np.lexsort((rows["series"], -value))[: max(n, 0)]
     return Ranking(rows["series"][first].astype(np.int32), value[first])
 

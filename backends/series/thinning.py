@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
-from backends.series.columns import DAY, READINGS, take
+from backends.series.columns import DAY, READINGS, keep_last, take
 from backends.series.journal import get_meta, live_parts, transaction
 from backends.series.parquet import UnreadablePart
 from backends.series.parts import rows_by_series
@@ -84,7 +84,7 @@ class Thinning:
             gone = self._keeping.days(series) <= shorter
             if not gone.any():
                 return
-            rows = files.read(READINGS, [part.path], "true", [], strict=True)
+            rows = keep_last(READINGS, files.read(READINGS, [part.path], strict=True))
         except (UnreadablePart, FileNotFoundError) as error:
             log.error("series part not thinned out", path=part.path, error=str(error))  # noqa: TRY400 - the file is named
             return

@@ -229,9 +229,7 @@ class Upkeep:
         alone: Draft | None = None
         try:
             for i, (first, last) in enumerate(_slices(series, counts, self._settings.slice_rows)):
-                rows = keep_last(
-                    layout, files.read(layout, paths, "series BETWEEN ? AND ?", [first, last], strict=True)
-                )
+                rows = keep_last(layout, files.read(layout, paths, series=(first, last), strict=True))
                 stem = f"merged-{sources[-1].id}-{i}.parquet"
                 draft = self._parts.draft(files, layout, day, 1, f"parts/{day}/{layout.name}-{stem}", rows)
                 coarse = None
@@ -264,7 +262,7 @@ class Upkeep:
         """Return what the rollups of *sources* know of series other than *series*: their readings were forgotten."""
         ids = {part.id for part in sources}
         paths = [part.path for part in live_parts(self._db) if part.parent in ids]
-        rows = files.read(ROLLUP, paths, "true", [], strict=True)
+        rows = files.read(ROLLUP, paths, strict=True)
         return keep_last(ROLLUP, take(rows, ~np.isin(rows["series"], series)))
 
     # -- forgetting

@@ -42,6 +42,7 @@ def test_the_page_reads_what_the_store_reads(tmp_path: Path, sealed: bool) -> No
     with closing(EmbeddedSeriesWriter(data / "series", limits)) as writer:
         for position, day in enumerate([0, 1, 1, 2, 1], start=1):  # a day is rewritten, and once more in the journal
             at = START + day * 24 * HOUR + np.arange(50) * HOUR // 4
+            at += position == 2  # one part in nanoseconds among those in milliseconds
             batch = ReadingBatch.of(np.repeat(series, 50), np.tile(at, 2), np.arange(100.0) + 1000 * position)
             writer.write("log", position, batch)
             if position < 5 and (sealed or position == 1):
@@ -59,7 +60,7 @@ def test_the_page_reads_what_the_store_reads(tmp_path: Path, sealed: bool) -> No
     for one, batch in expected.items():
         query = "SELECT measured, value FROM readings WHERE series = ? ORDER BY measured"
         got = space["db"].execute(query, [one]).fetchnumpy()
-        np.testing.assert_array_equal(got["measured"], batch.measured)
+        np.testing.assert_array_equal(got["measured"].view(np.int64), batch.measured)
         np.testing.assert_array_equal(got["value"], batch.value)
     assert space["names"] == {series[0]: ("air-1", "pm25", "north"), series[1]: ("air-1", "no2", "north")}
     space["db"].close()

@@ -1,4 +1,7 @@
-"""The embedded series store answers like a dict, whatever is written, sealed, merged and forgotten in what order."""
+"""The embedded series store answers like a dict, whatever is written, sealed, merged and forgotten in what order.
+
+Times are whole milliseconds or not, and now and then parts are written as an older version did.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
 from core.batch import ReadingBatch
-from core.ports import Bands
+from core.ports import Bands, RankBy
 from tests.contracts.series_fake import MemorySeriesStore
 
 HOUR = 3_600_000_000_000
@@ -33,18 +37,22 @@ LIMITS = SeriesSettings(
 
 # few series and few moments, so that rewrites, ties and overlaps are common
 moments = st.builds(
-    lambda day, minute: START + day * DAY + minute * 60_000_000_000,
+    lambda day, minute, beyond: START + day * DAY + minute * 60_000_000_000 + beyond,
     st.integers(0, 6),
     st.sampled_from([0, 1, 59, 60, 61, 719, 720, 1439]),
+    st.sampled_from([0] * 20 + [1, 999_999, 1_000_000]),  # ns: mostly whole milliseconds
 )
 values = st.floats(-1e6, 1e6).map(lambda v: round(v, 3))
-rows = st.lists(st.tuples(st.sampled_from(SERIES), moments, values, st.integers(0, 15)), min_size=1, max_size=8)
+rows = st.lists(
+    st.tuples(st.sampled_from(SERIES), moments, values, st.sampled_from([0, 1, 2, 15])), min_size=1, max_size=8
+)
 band_rows = st.lists(st.tuples(st.sampled_from(SERIES), moments.map(lambda m: m // HOUR * HOUR), values), max_size=3)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("write"), rows, band_rows),
         st.tuples(st.just("maintain"), st.integers(0, 60)),
         st.tuples(st.just("reopen")),
+        st.tuples(st.just("version"), st.booleans()),
         st.tuples(st.just("compare")),
     ),
     min_size=6,
@@ -60,6 +68,16 @@ def _same(reader: EmbeddedSeriesReader, model: MemorySeriesStore) -> None:
             assert reader.readings(series, start, end, 1000) == model.readings(series, start, end, 1000)
             assert reader.readings(series, start, end, 3) == model.readings(series, start, end, 3)
             floor = model._floors[0]
+            asked = np.array(SERIES, np.int32)
+            span = (max(start, floor), max(end, floor))
+            for by in (RankBy.MAX, RankBy.LAST):
+                best, wanted = (s.top(asked, *span, 2, by) for s in (reader, model))
+                np.testing.assert_array_equal(best.series, wanted.series)
+                np.testing.assert_array_equal(best.value, wanted.value)
+            for labels in (np.zeros(4, np.int32), np.array([7, 3, 7, 3], np.int32)):
+                groups, expected = (s.grouped(asked, labels, *span, HOUR // 4) for s in (reader, model))
+                for name in ("group", "start", "n", "low", "high"):
+                    np.testing.assert_array_equal(getattr(groups, name), getattr(expected, name), err_msg=name)
             for width in (HOUR // 4, HOUR, 6 * HOUR, 50 * HOUR):
                 # below the floor only rollups are left, which the model does not have: see test_series.py
                 got, want = (s.buckets(series, max(start, floor), end, width) for s in (reader, model))
@@ -81,14 +99,15 @@ def test_the_store_answers_like_a_dict_after_any_order_of_writes_and_upkeep(
     writer = EmbeddedSeriesWriter(folder, LIMITS)
     reader = EmbeddedSeriesReader(folder, LIMITS)
     now, position = START + DAY, 0
+    patch = pytest.MonkeyPatch()
     try:
         for step in [*script, ("compare",)]:
             match step:
                 case ("write", list(readings), list(bands)):
                     position += 1
-                    batch = ReadingBatch.of(
-                        *([r[i] for r in readings] for i in range(3)), quality=[r[3] for r in readings]
-                    )
+                    columns = ([r[i] for r in readings] for i in range(3))
+                    received = [r[1] + r[3] * 500_000 for r in readings]
+                    batch = ReadingBatch.of(*columns, received=received, quality=[r[3] for r in readings])
                     expected = [b[2] for b in bands]
                     band = Bands(
                         np.array([b[0] for b in bands], np.int32),
@@ -108,9 +127,14 @@ def test_the_store_answers_like_a_dict_after_any_order_of_writes_and_upkeep(
                     writer.close()
                     writer = EmbeddedSeriesWriter(folder, LIMITS)
                     assert writer.position("log") == position
+                case ("version", bool(is_old)):
+                    patch.undo()
+                    if is_old:
+                        patch.setattr("backends.series.parts.name_for", lambda path, _: path)
                 case _:
                     _same(reader, model)
     finally:
+        patch.undo()
         reader.close()
         writer.close()
         shutil.rmtree(folder)

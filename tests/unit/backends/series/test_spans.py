@@ -39,17 +39,19 @@ def test_overlaps_are_where_two_spans_meet(spans: list[tuple[int, int]], expecte
 
 @pytest.mark.parametrize("parts", [2, 5, 40])
 @pytest.mark.parametrize("late", [0, 1, 30])
+@pytest.mark.parametrize("beside", [0, MINUTE // 3, MINUTE // 3 + 1], ids=["rewritten", "beside", "beside, in ns"])
+@pytest.mark.parametrize("slice_rows", [10, 500_000])
 def test_grouping_and_ranking_count_every_reading_once_over_parts_that_overlap(
-    tmp_path: Path, parts: int, late: int
+    tmp_path: Path, parts: int, late: int, beside: int, slice_rows: int
 ) -> None:
-    """*late* minutes of each part reach into the one before, and rewrite what stands there."""
+    """*late* minutes of each part reach into the one before, and rewrite what stands there or stand beside it."""
     rng = random.Random(parts + late)
     model: dict[tuple[int, int], float] = {}
-    settings = SeriesSettings(seal_rows=1, seal_seconds=0, merge_seconds=1e9, merge_parts=1000)
+    settings = SeriesSettings(seal_rows=1, seal_seconds=0, merge_seconds=1e9, merge_parts=1000, slice_rows=slice_rows)
     with closing(EmbeddedSeriesWriter(tmp_path, settings)) as writer:
         for part in range(parts):
             rows = [
-                (series, START + (part * 30 + minute) * MINUTE, rng.uniform(0, 9))
+                (series, START + (part * 30 + minute) * MINUTE + beside * (minute < 0), rng.uniform(0, 9))
                 for minute in range(-late if part else 0, 30)
                 for series in (1, 2, 3, 7)
             ]

@@ -161,7 +161,7 @@ def test_a_folder_without_a_store_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_damaged_part_is_not_merged_into_one_with_a_fresh_checksum(store: Path) -> None:
-    path = part(store, "raw-3-3.parquet")
+    path = part(store, "raw-3-3-*.parquet")
     flip(path, path.stat().st_size // 2, 3)
 
     with closing(EmbeddedSeriesWriter(store, MERGING)) as writer, capture_logs() as logs:
@@ -218,7 +218,7 @@ def test_repair_makes_a_rollup_anew_from_its_readings(store: Path) -> None:
 
 
 def test_repair_takes_missing_and_unknown_files_off_the_books(store: Path) -> None:
-    path = part(store, "raw-3-3.parquet")
+    path = part(store, "raw-3-3-*.parquet")
     path.rename(path.with_name("raw-7-7.parquet"))
 
     mend(store)
@@ -265,7 +265,7 @@ def test_upkeep_takes_the_missing_checksums(old_store: Path) -> None:
 
 
 def test_upkeep_gives_no_checksum_to_what_cannot_be_read(old_store: Path) -> None:
-    path = part(old_store, "raw-3-3.parquet")
+    path = part(old_store, "raw-3-3-*.parquet")
     flip(path, path.stat().st_size - 6, 7)
 
     with closing(EmbeddedSeriesWriter(old_store, LIMITS)) as writer, capture_logs() as logs:
