@@ -309,6 +309,18 @@ def test_a_reading_slightly_ahead_is_flagged() -> None:
     assert rows(sealed) == [(0, NOW + 300 * S, 1.0, Flag.FUTURE)]
 
 
+@pytest.mark.parametrize("at", [1, 999_999, 1_000_000])
+def test_a_time_of_receipt_is_a_whole_millisecond_and_never_before_the_reading(at: int) -> None:
+    without_time = b'{"values": {"pm25": 1.0}}'
+
+    sealed = judge(admission(), body(2.0, NOW), without_time, now=NOW + at)
+
+    assert sealed.batch.measured.tolist() == [NOW, NOW + at + 1], "what was measured keeps its nanoseconds"
+    ends = [-(-(NOW + at + n) // 1_000_000) * 1_000_000 for n in (0, 1)]
+    assert sealed.batch.received.tolist() == ends
+    assert sealed.batch.quality.tolist() == [0, 0]
+
+
 def test_the_same_reading_again_is_a_duplicate_and_not_stored() -> None:
     it = admission()
     judge(it, body(1.0))
