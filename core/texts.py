@@ -29,6 +29,8 @@ _WHY = {
     "range": "outside what the metric can be",
     "flat": "reported unchanged for longer than chance, habit or a known rest explain",
     "gap": "no reading for several reporting intervals",
+    "flapping": "it is lost and comes back again and again",
+    "late": "nothing that it sends comes in time",
     "skew": "its times differ from ours by as much in every reading",
 }
 
@@ -36,6 +38,12 @@ _BEHIND = {
     Classification.EVENT: "the city rather than the sensor",
     Classification.SENSOR_FAULT: "probably the sensor",
     Classification.GATEWAY_FAULT: "probably the gateway or its power",
+}
+
+_OF_DEVICE = {
+    "gap": "is silent for {0:.0f} s",
+    "flapping": "is unsteady, {1:.0f} times away in {0:.0f} s",
+    "late": "is late for {0:.0f} s now, by {1:.0f} s",
 }
 
 _MOST_SEVERITY = 99.0
@@ -54,8 +62,8 @@ def describe(evidence: Evidence) -> str:
     unit = f" {e.unit}" if e.unit else ""
     subject = f"{e.metric} at {e.device}" if e.metric else e.device
     why = _WHY.get(e.code, e.code)
-    if e.code == "gap":
-        text = f"{subject} is silent for {e.duration_seconds:.0f} s: {why}"
+    if e.code in _OF_DEVICE:
+        text = f"{subject} {_OF_DEVICE[e.code].format(e.duration_seconds, e.value or 0)}: {why}"
         if e.card is not None and e.card.silent > 1:
             text += f", and so are {e.card.silent - 1} other devices of {e.card.of} in its district"
         return text + _behind(e)

@@ -110,6 +110,9 @@ class Intake:
         metrics.position.set(self.pipeline.position)
         metrics.machines.set(len(self.pipeline.life))
         metrics.machines_refused.set(self.pipeline.life.refused)
+        metrics.flapping_refused.set(self.pipeline.devices.refused)
+        for finding, count in self.pipeline.devices.counts.items():
+            metrics.devices_off.labels(finding).set(count)
         self._show_judge()
         self._show_indices()
         metrics.lag_seconds.set(max(self._clock.now_ns() - logged, 0) / 1e9 if logged else 0)

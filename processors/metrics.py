@@ -46,6 +46,10 @@ class ProcessorMetrics:
         self.needed = gauge(
             "novelty_severity", "Severity that novelty needs to keep to the budget of a district", "rule", "district"
         )
+        self.devices_off = gauge("devices_off", "Devices that come and go, or whose readings all come late", "finding")
+        self.flapping_refused = gauge(
+            "flapping_refused", "Losses of devices not followed because too many were lost, since start"
+        )
         self.budget_refused = gauge(
             "budget_refused", "Odd devices not counted for budgets because too many were odd, since start"
         )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from core.batch import ReadingBatch
     from core.city import Series
     from processors.detectors.contract import Scores
-    from processors.liveness import Back, Gap
+    from processors.liveness import Sign
     from processors.peers import PeerBank, Round
 
 __all__ = ["Parts"]
@@ -28,8 +28,8 @@ class Parts(Protocol):
         *heard* is the tick (log time, ns) in whose second the batch was logged.
         """
 
-    def tick(self, now: int) -> Sequence[Gap | Back]:
-        """Return at log time *now* (ns) who fell silent, and who was heard again."""
+    def tick(self, now: int) -> Sequence[Sign]:
+        """Return at log time *now* (ns) who fell silent or late, and who no longer is."""
 
     @property
     def peers(self) -> PeerBank | None:
@@ -40,6 +40,12 @@ class Parts(Protocol):
 
     def overdue(self, now: int) -> Mapping[str, int]:
         """Return the devices whose next word is late at log time *now*, and when each was heard last (ns)."""
+
+    def interval(self, device: str) -> int:
+        """Return how often (ns) a reading of *device* is expected, 0 = not known."""
+
+    def lagging(self) -> Sequence[str]:
+        """Return the devices that were late at the last tick, or about to be."""
 
     def to_bytes(self) -> list[bytes]:
         """Return the states; equal states give equal bytes."""

@@ -22,6 +22,7 @@ import numpy as np
 from core.batch import ReadingBatch
 from core.errors import MalformedPayload
 from core.ports import Bands
+from processors.alerting.devices import DeviceFindings, DeviceState
 from processors.alerting.judge import Causes, Judge
 from processors.alerting.lifecycle import Lifecycle, Machine
 
@@ -108,6 +109,7 @@ class _State(msgspec.Struct, array_like=True):
     parts: list[bytes]
     indices: bytes = b""
     causes: Causes | None = None
+    devices: DeviceState | None = None
 
 
 class Pipeline:
@@ -131,6 +133,7 @@ class Pipeline:
             worsened_limit=settings.alert_worsened,
         )
         self.judge = Judge(book, self.life, parts, settings)
+        self.devices = DeviceFindings(book, self.life, parts, settings)
         self.position = 0
         self._tick = -1
         self._logged = 0
@@ -161,6 +164,7 @@ class Pipeline:
             for status in entry.statuses:
                 if self._online.get(status.device) is not status.online:
                     self._online[status.device] = statuses[status.device] = status.online
+                    self.devices.said(status.device, self._logged, online=status.online)
             if len(entry.batch):
                 waiting.append(entry.batch)
         self._flush(waiting, judged)
@@ -196,6 +200,7 @@ class Pipeline:
             self._parts.to_bytes(),
             b"" if self.indices is None else self.indices.to_bytes(),
             self.judge.causes(),
+            self.devices.to_state(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -224,6 +229,8 @@ class Pipeline:
         self.position, self._tick, self._logged = state.position, state.tick, state.logged
         self._online = dict(state.online)
         self.judge.restore(state.machines, state.silent, state.causes)
+        if state.devices is not None:
+            self.devices.restore(state.devices)
         self._learn(ids)
         self._latest[ids], self._hour[ids], self._first[ids] = latest, hour, first
 
@@ -263,10 +270,11 @@ class Pipeline:
         now = second * _SECOND
         if self.indices is not None:
             self.indices.advance(now)
-        self.judge.silence(now, self._parts.tick(now))
+        self.judge.silence(now, self.devices.tick(now, self._parts.tick(now)))
         self.judge.beside(now, self._parts.compare(now))
         if second // _SWEEP_SECONDS > self._tick // _SWEEP_SECONDS:
             self.judge.sweep(now)
+            self.devices.sweep(now)
         self._tick = second
 
     def _learn(self, ids: NDArray[np.int32]) -> None:
@@ -282,6 +290,7 @@ class Pipeline:
         for series in ids[~self._known[ids]].tolist():
             known = self._lookup(series)
             self.judge.learn(known)
+            self.devices.learn(known)
             self._parts.learn(known)
             if self.indices is not None:
                 self.indices.learn(known)

@@ -48,7 +48,7 @@ def replay_log(
     """
     lookup = SeriesLookup(registry)
     pipeline = Pipeline(
-        parts=StandardParts(lookup.where, limits=settings.limits, peers=settings.peers),
+        parts=StandardParts(lookup.where, limits=settings.limits, peers=settings.peers, liveness=settings.liveness),
         book=load_rules(settings.rules_path),
         settings=settings,
         lookup=lookup.get,

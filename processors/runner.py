@@ -94,7 +94,9 @@ async def run(
         def fresh() -> Pipeline:
             indices = DistrictIndices.wanted(settings.windows)
             return Pipeline(
-                parts=StandardParts(lookup.where, limits=settings.limits, peers=settings.peers),
+                parts=StandardParts(
+                    lookup.where, limits=settings.limits, peers=settings.peers, liveness=settings.liveness
+                ),
                 book=book,
                 settings=settings,
                 lookup=lookup.get,

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from processors.alerting.settings import CalibrationSettings, IncidentSettings
+from processors.detectors.settings import LivenessSettings
+from processors.flapping import FlappingSettings
 from processors.peer_settings import PeerSettings
 from processors.quality_settings import MetricLimits
 from processors.windows.settings import WindowSettings
@@ -66,6 +68,8 @@ class ProcessorSettings(BaseModel):
     windows: WindowSettings = WindowSettings()
     peers: PeerSettings = PeerSettings()
     incidents: IncidentSettings = IncidentSettings()
+    liveness: LivenessSettings = LivenessSettings()
+    flapping: FlappingSettings = FlappingSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     alert_machines: int = Field(20_000, ge=1, description="most alerts that may be pending, open or cooling at a time")
     alert_cooldown_seconds: float = Field(

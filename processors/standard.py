@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from core.batch import ReadingBatch
     from core.city import Device, Series
     from processors.detectors.contract import Scores
-    from processors.liveness import Back, Gap
+    from processors.detectors.settings import LivenessSettings
+    from processors.liveness import Sign
     from processors.peer_settings import PeerSettings
     from processors.peers import Round
     from processors.quality_settings import MetricLimits
@@ -36,28 +37,32 @@ class StandardParts:
         *,
         limits: Mapping[str, MetricLimits] | None = None,
         peers: PeerSettings | None = None,
+        liveness: LivenessSettings | None = None,
     ) -> None:
         """Make parts that know nothing yet.
 
         *where* tells where a device stands, if that is known; *limits* of metrics go before the table of metrics;
-        *peers* goes before the settings of a state that is restored.
+        *peers* and *liveness* go before the settings of a state that is restored.
         """
         self._where = where
         self._peer_settings = peers
         self._peers = PeerBank(peers)
         self._novelty = NoveltyBank()
         self._quality = QualityCheck()
-        self._liveness = Liveness()
+        self._liveness_settings = liveness
+        self._liveness = Liveness(liveness)
         self._devices: dict[int, str] = {}
         self._is_assigned = True
         self._limits = LimitTable(limits)
 
     def learn(self, series: Series) -> None:
-        """Take note of the limits of a series."""
+        """Take note of the limits of a series, and of how often it reports."""
         self._peers.place(series, self._where(series.device) if self._where else None)
         self._devices[series.id] = series.device
         self._is_assigned = False
         self._limits.learn(series)
+        if series.interval_seconds is not None:
+            self._liveness.expect(series.id, series.interval_seconds)
 
     def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
         """Score, flag and learn *batch*, logged in the second that begins at *heard* (ns)."""
@@ -67,8 +72,8 @@ class StandardParts:
         scores = self._novelty.update(batch.series, batch.measured, batch.value)
         return batch.with_quality(self._quality.judge(batch, self._limits, scores)), scores
 
-    def tick(self, now: int) -> Sequence[Gap | Back]:
-        """Return who fell silent and who was heard again."""
+    def tick(self, now: int) -> Sequence[Sign]:
+        """Return who fell silent or late, and who no longer is."""
         self._assign()
         return self._liveness.tick(now)
 
@@ -85,6 +90,15 @@ class StandardParts:
         """Return the devices whose next word is late, and when each was heard last."""
         return self._liveness.overdue(now)
 
+    def interval(self, device: str) -> int:
+        """Return how often a reading of *device* is expected, ns."""
+        self._assign()
+        return self._liveness.interval_ns(device)
+
+    def lagging(self) -> Sequence[str]:
+        """Return the devices that were late at the last tick, or about to be."""
+        return self._liveness.lagging()
+
     def to_bytes(self) -> list[bytes]:
         """Return the states."""
         return [part.to_bytes() for part in (self._novelty, self._quality, self._liveness, self._peers)]
@@ -95,7 +109,7 @@ class StandardParts:
             raise MalformedPayload("bad_state", f"{len(data)} parts: {max(_PARTS)} expected")
         self._novelty = NoveltyBank.from_bytes(data[0])
         self._quality = QualityCheck.from_bytes(data[1])
-        self._liveness = Liveness.from_bytes(data[2])
+        self._liveness = Liveness.from_bytes(data[2], self._liveness_settings)
         if len(data) == max(_PARTS):
             self._peers = PeerBank.from_bytes(data[3], self._peer_settings)
 

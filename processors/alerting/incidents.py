@@ -78,6 +78,7 @@ class Incidents:
 
         *overdue* are all devices whose next word is late, with their last one; *sizes* the devices of each district.
         """
+        self._release({device: since for device, since, _ in fresh} | dict(overdue))
         for device, since, expected in fresh:
             if device not in district_of or self.blackout_of(device) is not None:
                 continue
@@ -110,6 +111,13 @@ class Incidents:
             running.of += of
             running.since = min(running.since, *members.values())
             running.until = max(running.until, *members.values())
+
+    def _release(self, heard: Mapping[str, int]) -> None:
+        """Let go of who came back from a silence that is over, and fell silent again; *heard* is its last word."""
+        for blackout in self.blackouts:
+            if blackout.over >= 0:
+                for device in [device for device in blackout.members if heard.get(device, -1) > blackout.over]:
+                    del blackout.members[device]
 
     def _least(self, devices: int) -> float:
         """Return how many of so many *devices* must fall silent together."""

@@ -1,8 +1,8 @@
 """This module is the rule book: what counts as an alert, read strictly from TOML.
 
 Two tables. `[[rule]]` sets a limit on the value of a metric. `[[finding]]` says what becomes of what the checks and
-detectors find by themselves: `novelty`, `peer`, `range`, `flat`, `gap` and `skew`; of several that match a series the
-first applies, so a special case stands above the general one, and `enabled = false` silences it.
+detectors find by themselves: `novelty`, `peer`, `range`, `flat`, `gap`, `skew`, `flapping` and `late`; of several that
+match a series the first applies, so a special case stands above the general one, and `enabled = false` silences it.
 
 Filters are `metric`, `sector`, `district` and `device` (a name or a list of names). A device's kind is no filter:
 it is forgotten when the device is removed, and a replay of the log must judge as the first run did.
@@ -65,6 +65,11 @@ class FindingKind(StrEnum):
     GAP = "gap"
     PEER = "peer"
     SKEW = "skew"
+    FLAPPING = "flapping"
+    LATE = "late"
+
+
+_OF_DEVICES = frozenset({FindingKind.GAP, FindingKind.FLAPPING, FindingKind.LATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +342,7 @@ def _finding(table: _Table) -> Finding:
         severity,
         young_severity,
         table.duration("young_for", "14d" if "young_severity" in table.raw else "0s"),
-        table.duration("clear_for", "0s" if kind is FindingKind.GAP else "5m"),
+        table.duration("clear_for", "0s" if kind in _OF_DEVICES else "5m"),
         readings,
         enabled,
         _budget(table, kind),

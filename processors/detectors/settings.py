@@ -102,6 +102,9 @@ class LivenessSettings(BaseModel):
     late_seconds: float = Field(
         default=60.0, gt=0, description="readings measured longer ago do not teach the interval"
     )
+    late_for_seconds: float = Field(
+        default=1800.0, gt=0, description="time for which nothing but late readings came that makes a device late"
+    )
     blind_seconds: float = Field(
         default=15.0, gt=0, description="log time that jumps by more was not watched: silence is counted from after it"
     )

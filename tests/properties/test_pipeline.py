@@ -61,7 +61,18 @@ clear_for = "30s"
 alerts_per_day = 0.2
 [[finding]]
 kind = "gap"
+[[finding]]
+kind = "flapping"
+[[finding]]
+kind = "late"
 """
+_SETTINGS = ProcessorSettings.model_validate(
+    {
+        "alert_cooldown_seconds": 30,
+        "liveness": {"late_for_seconds": 20},
+        "flapping": {"losses": 3, "window_seconds": 900, "window_intervals": 2},
+    }
+)
 
 
 def _lookup(series: int) -> Series:
@@ -70,9 +81,9 @@ def _lookup(series: int) -> Series:
 
 def _fresh() -> Pipeline:
     return Pipeline(
-        parts=StandardParts(),
+        parts=StandardParts(liveness=_SETTINGS.liveness),
         book=parse_rules(_RULES, "test"),
-        settings=ProcessorSettings(alert_cooldown_seconds=30),
+        settings=_SETTINGS,
         lookup=_lookup,
         indices=DistrictIndices(Windows(WindowSettings(lateness_seconds=60, idle_seconds=120))),
     )
@@ -196,7 +207,7 @@ def test_the_log_of_this_test_makes_every_kind_of_alert() -> None:
     codes = {event.evidence.code.split(".")[0] for event in effects.events if event.evidence}
     kinds = {event.kind.value for event in effects.events}
     retrospective = {event.evidence.retrospective for event in effects.events if event.evidence}
-    assert codes >= {"threshold", "range", "novelty", "gap"}
+    assert codes >= {"threshold", "range", "novelty", "gap", "flapping"}
     assert kinds == {"raised", "worsened", "cleared", "resolved"}
     assert retrospective == {False, True}
     assert len(effects.bands.series)

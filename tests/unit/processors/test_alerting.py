@@ -43,6 +43,8 @@ class _Script:
         self.severity: dict[float, tuple[float, float, Reason]] = {}
         self.found: dict[int, list[Gap | Back]] = {}
         self.late: dict[str, int] = {}
+        self.intervals: dict[str, int] = {}
+        self.behind: list[str] = []
 
     def learn(self, series: Series) -> None: ...
 
@@ -63,6 +65,12 @@ class _Script:
 
     def overdue(self, now: int) -> dict[str, int]:
         return {device: since for device, since in self.late.items() if since <= now}
+
+    def interval(self, device: str) -> int:
+        return self.intervals.get(device, 0)
+
+    def lagging(self) -> Sequence[str]:
+        return self.behind
 
     def to_bytes(self) -> list[bytes]:
         return []

@@ -103,6 +103,16 @@ def test_a_blackout_ends_when_most_are_back_and_frees_the_others_after_a_while()
     assert incidents.blackouts == []
 
 
+def test_who_came_back_and_fell_silent_again_is_another_blackout_at_once() -> None:
+    incidents = _blackout(10, 20)
+    incidents.watch({"d9": 0}, {}, 300 * S)
+    again = {f"d{k}": 305 * S for k in range(9)}
+
+    incidents.silences([("d0", 305 * S, 60 * S)], again | {"d9": 100 * S}, dict.fromkeys(again, "north"), {"north": 20})
+
+    assert [(b.over, sorted(b.members)) for b in incidents.blackouts] == [(300 * S, ["d9"]), (-1, sorted(again))]
+
+
 def _facts(metric: str = "pm25", district: str = "north", *, late: bool = False) -> Evidence:
     return Evidence(
         code="novelty.range", rule="novelty", priority=Priority.MEDIUM, district=district, device="a", metric=metric,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from core.batch import ReadingBatch
 from core.errors import MalformedPayload
 from core.quality import Flag
 from processors.detectors.settings import LivenessSettings
-from processors.liveness import Back, Gap, Liveness
+from processors.liveness import Back, Gap, InTime, Late, Liveness, Sign
 
 S = 1_000_000_000
 T0 = 1_767_225_600 * S
@@ -37,7 +38,7 @@ def taught(settings: LivenessSettings | None = None, until: int = 200) -> Livene
     return live
 
 
-def ticks(live: Liveness, begin: int, end: int) -> list[tuple[int, Gap | Back]]:
+def ticks(live: Liveness, begin: int, end: int) -> list[tuple[int, Sign]]:
     return [(at, event) for at in range(begin, end, 5) for event in live.tick(T0 + at * S)]
 
 
@@ -194,4 +195,104 @@ def test_a_damaged_snapshot_raises_the_one_documented_error() -> None:
         with pytest.raises(MalformedPayload):
             Liveness.from_bytes(data[:end])
     with pytest.raises(MalformedPayload, match="liveness version 9"):
-        Liveness.from_bytes(data.replace(b"\xa7version\x01", b"\xa7version\x09"))
+        Liveness.from_bytes(data.replace(b"\xa7version\x02", b"\xa7version\x09"))
+
+
+def test_a_snapshot_of_version_1_goes_on() -> None:
+    live = taught()
+    columns = msgspec.msgpack.decode(live.to_bytes())
+    columns["version"] = 1
+    columns["seen"] = np.frombuffer(columns["seen"], "<i8").astype("<i4").tobytes()
+    columns["given_ns"] = bytes(8 * 3)
+    for name in ("late_ns", "behind_ns", "late_devices"):
+        del columns[name]
+    columns["settings"].pop("late_for_seconds")
+
+    old = Liveness.from_bytes(msgspec.msgpack.encode(columns))
+    old.assign(DEVICES)
+
+    assert old.to_bytes() == live.to_bytes()
+    assert ticks(old, 205, 400) == ticks(live, 205, 400) != []
+
+
+def test_a_snapshot_takes_the_settings_of_today() -> None:
+    live = Liveness.from_bytes(taught().to_bytes(), LivenessSettings(floor_seconds=90))
+    live.assign(DEVICES)
+
+    assert [at for at, _ in ticks(live, 205, 400)] == [290, 290]
+
+
+def test_a_declared_interval_is_judged_from_the_first_reading_on() -> None:
+    live = Liveness()
+    live.assign(DEVICES)
+    live.expect(2, 50)
+    say(live, 0, 0, 2)
+
+    assert live.interval_ns("b") == 50 * S
+    assert live.interval_ns("a") == 0
+    assert ticks(live, 0, 400) == [(150, Gap("b", -1, T0, 50 * S))]
+
+
+def test_a_device_whose_readings_all_come_late_is_told_once_and_when_it_is_in_time_again() -> None:
+    live = taught(LivenessSettings(late_for_seconds=100))
+
+    found = []
+    for at in range(205, 450, 5):
+        if at % 20 == 0:
+            late = 220 <= at <= 360
+            say(live, at, 0, behind=500 if late else 0, quality=int(Flag.LATE) if late else 0)
+            say(live, at, 2)
+        found += [(at, event) for event in live.tick(T0 + at * S) if not isinstance(event, Gap)]
+
+    assert found == [
+        (320, Late("a", T0 + 220 * S, 500 * S)),
+        (380, InTime("a", T0 + 380 * S)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "late"),
+    [
+        pytest.param((1,), (), id="another series of the device is in time"),
+        pytest.param((), (220, 240, 260, 280, 300), id="a backlog that ends before it is long enough"),
+    ],
+)
+def test_a_device_that_is_partly_or_briefly_late_is_not(fresh: tuple[int, ...], late: tuple[int, ...]) -> None:
+    live = taught(LivenessSettings(late_for_seconds=100))
+
+    found = []
+    for at in range(220, 700, 20):
+        is_late = not late or at in late
+        say(live, at, 0, behind=500 if is_late else 0, quality=int(Flag.LATE) if is_late else 0)
+        if fresh:
+            say(live, at, *fresh)
+        found += [event for event in live.tick(T0 + at * S) if isinstance(event, Late)]
+
+    assert found == []
+
+
+def test_what_was_never_in_time_is_not_late() -> None:
+    live = Liveness(LivenessSettings(late_for_seconds=100))
+    live.assign(DEVICES)
+
+    found = []
+    for at in range(0, 600, 10):
+        say(live, at, 0, 1, behind=5000, quality=int(Flag.LATE))
+        found += live.tick(T0 + at * S)
+
+    assert found == []
+
+
+def test_a_late_device_that_falls_silent_is_silent_and_no_longer_late() -> None:
+    live = taught(LivenessSettings(late_for_seconds=100))
+    for at in range(205, 400, 5):
+        say(live, at, 0, 1, 2, behind=500, quality=int(Flag.LATE))
+        live.tick(T0 + at * S)
+    assert live.lagging() == ["a", "b"]
+
+    found = ticks(live, 400, 600)
+
+    silence = [Gap(device, -1, T0 + 395 * S, 20 * S) for device in ("a", "b")]
+    over = [InTime(device, T0 + 455 * S) for device in ("a", "b")]
+    assert found == [(455, sign) for sign in (*silence, *over)]
+    assert live.lagging() == []
