@@ -5,7 +5,7 @@ time, in batches across many series, for that is what the parts are fast at; how
 
     severity    the detector's, after its hysteresis: 1 and more is the level of an alert
     reason      as in alerts: `novelty.season` …; `flat` for a line that stays flat too long; `range` for a value that
-                the metric cannot have, which counts as severity 1 where it begins
+                the metric cannot have. These two count as severity 1 where their quality flag begins: that opens alerts
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALERT = 1.0
 REASONS = (*("flat" if reason is Reason.FLAT else reason.code for reason in Reason), "range")
 """By number in `Verdicts.reason`."""
 
-_RANGE = len(REASONS) - 1
+_FLAT, _RANGE = REASONS.index("flat"), REASONS.index("range")
 _READINGS = 2048  # of all series at once: more are no faster
 _MOST_OF_ONE = 512  # more readings of one series at once are no faster
 
@@ -96,7 +96,7 @@ class _Walk:
     column: Column
     order: NDArray[np.intp]
     at: int = 0
-    was_outside: bool = False
+    was: dict[Flag, bool] = field(default_factory=dict)  # whether its last reading had the flag
     found: Verdicts = field(default_factory=lambda: Verdicts.nothing(0))
 
     def next(self, count: int) -> NDArray[np.intp]:
@@ -141,25 +141,30 @@ def judge_series(
         )
         # nobody is silent in a file, so it does not matter when it was heard
         batch, scores = parts.judge(batch, int(batch.measured.max()))
-        outside = (batch.quality & np.uint16(Flag.RANGE)) != 0
         begin = 0
         for _, walk, rows in taken:
             part = slice(begin, begin + len(rows))
             begin += len(rows)
             for name in ("severity", "reason", "expected", "low", "high"):
                 getattr(walk.found, name)[rows] = getattr(scores, name)[part]
-            _add_range(walk, rows, outside[part])
+            # a line that stays flat may be told already; a value that cannot be is that, however odd it is
+            _add(walk, rows, batch.quality[part], Flag.FLAT, _FLAT, below=ALERT)
+            _add(walk, rows, batch.quality[part], Flag.RANGE, _RANGE, below=np.inf)
         if tell is not None:
             tell(len(batch))
     return [walk.found for walk in walks]
 
 
-def _add_range(walk: _Walk, rows: NDArray[np.intp], outside: NDArray[np.bool_]) -> None:
-    """Say where values begin that the metric cannot have."""
+def _add(
+    walk: _Walk, rows: NDArray[np.intp], quality: NDArray[np.uint16], flag: Flag, reason: int, *, below: float
+) -> None:
+    """Say where *flag* begins, as *reason*, unless something of severity *below* is said there."""
     if not len(rows):
         return
-    begins = outside & ~np.append(walk.was_outside, outside[:-1])
-    walk.was_outside = bool(outside[-1])
+    has = (quality & np.uint16(flag)) != 0
+    begins = has & ~np.append(walk.was.get(flag, False), has[:-1])
+    walk.was[flag] = bool(has[-1])
     at = rows[begins]
+    at = at[walk.found.severity[at] < below]
     walk.found.severity[at] = np.maximum(walk.found.severity[at], np.float32(ALERT))
-    walk.found.reason[at] = _RANGE
+    walk.found.reason[at] = reason

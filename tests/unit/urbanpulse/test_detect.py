@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from core.batch import ReadingBatch
 from core.city import Series
 from core.errors import Conflict, MalformedPayload, SettingsError
+from processors.detectors.contract import Scores
+from processors.detectors.novelty import NoveltyBank
 from processors.standard import StandardParts
 from urbanpulse.cli import app
 from urbanpulse.detect_files import HEADER, read_series, targets_of
@@ -283,6 +285,19 @@ def test_a_value_that_the_metric_cannot_have_is_told_where_it_begins(tmp_path: P
     facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
     assert facts["files"][0]["metric"] == "soil_moisture"
     assert facts["reasons"]["range"] == 1
+
+
+@pytest.mark.parametrize("readings", [16, 2048])
+def test_a_line_that_stays_flat_is_told_where_its_flag_begins(readings: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the detector has nothing to say."""
+    monkeypatch.setattr(NoveltyBank, "update", lambda _, series, *__: Scores.nothing(len(series)))
+    at, value = column(1, spike=False)
+    value[400:450] = value[400]
+
+    (verdicts,) = judge_series([(at, value)], ["temperature"], readings=readings)
+
+    assert verdicts.alerts.tolist() == [411]  # the twelfth reading
+    assert (verdicts.severity[411], REASONS[verdicts.reason[411]]) == (1, "flat")
 
 
 @pytest.mark.parametrize(
