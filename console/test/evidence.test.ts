@@ -14,6 +14,8 @@ describe('the reason of a classification', () => {
   test.each([
     ['many fell silent', judged('gateway fault', { silent: 31, of: 40 }, 'gap', ''), 'together', 31, 40],
     ['one fell silent', judged('sensor fault', {}, 'gap', ''), 'alone', 0, 0],
+    ['many that flap', judged('gateway fault', { silent: 9, of: 40 }, 'flapping', ''), 'many', 9, 40],
+    ['one that is late', judged('sensor fault', {}, 'late', ''), 'alone', 0, 0],
     ['an impossible value', judged('sensor fault', { peers: 8 }, 'range'), 'impossible', 0, 0],
     ['a flat line', judged('sensor fault', { peers: 8 }, 'novelty.flat'), 'repeated', 0, 0],
     ['a clock', judged('sensor fault', {}, 'skew'), 'clock', 0, 0],

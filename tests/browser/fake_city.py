@@ -146,7 +146,7 @@ class FakeCity:
             device=device,
             metric=code,
             series=series.id if series else -1,
-            unit=metric(code).unit if code else "",
+            unit=facts.pop("unit", metric(code).unit if code else ""),
             measured=at,
             **facts,
         )

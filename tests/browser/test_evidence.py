@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from core.alerts import Classification, EventKind, Priority
+from core.alerts import Card, Classification, EventKind, Priority
 from tests.browser.fake_alerts import ALONE, TOGETHER, fill
 
 if TYPE_CHECKING:
@@ -189,6 +189,29 @@ def test_what_is_understood_later_changes_the_badge_of_an_open_card(
     expect(card.locator(".cause")).to_have_text("City event")
     expect(card.locator(".verdict")).to_contain_text("The city: 6 of 8")
     expect(card.get_by_role("link", name="Incident with 1 more alert")).to_be_visible()
+
+
+def test_devices_that_do_the_same_at_once_point_to_their_gateway(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    many = city.raise_alert(
+        "air-101", "", "flapping", Priority.MEDIUM, value=4.0, duration_seconds=1800.0,
+        classification=Classification.GATEWAY_FAULT, card=Card(silent=9, of=40),
+    )  # fmt: skip
+    alone = city.raise_alert(
+        "air-201", "", "late", Priority.LOW, value=7300.0, unit="s", duration_seconds=1900.0,
+        classification=Classification.SENSOR_FAULT, card=Card(),
+    )  # fmt: skip
+    page = open_page()
+
+    _card(page, many).locator(".evidence summary").press("Enter")
+    _card(page, alone).locator(".evidence summary").press("Enter")
+
+    expect(_card(page, many)).to_contain_text("9 devices alike")
+    expect(_card(page, many)).to_contain_text("Times lost4")
+    expect(_card(page, many).locator(".verdict")).to_contain_text("9 of 40 devices of the district do so")
+    expect(_card(page, alone)).to_contain_text("Late by2 h")
+    expect(_card(page, alone).locator(".verdict")).to_contain_text("by itself")
 
 
 def _without_new_fields(route: Route) -> None:

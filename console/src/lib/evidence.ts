@@ -16,6 +16,9 @@ export const causeOf = (alert: Pick<Facts, 'classification'>): Cause | null =>
 /** A cause as the last part of a message code. */
 export const codeOf = (cause: Cause): string => cause.replace(' ', '_')
 
+/** What is found about a device as a whole, alone or with many of its district. */
+const OF_DEVICE: ReadonlySet<string> = new Set(['gap', 'flapping', 'late'])
+
 const OF_VALUE: Record<string, Why> = {
   range: 'impossible',
   flat: 'repeated',
@@ -27,6 +30,7 @@ const OF_VALUE: Record<string, Why> = {
 /** What decided a classification; each has a sentence `why.…`. */
 export type Why =
   | 'together'
+  | 'many'
   | 'alone'
   | 'impossible'
   | 'repeated'
@@ -56,7 +60,7 @@ export function because(facts: Pick<Facts, 'classification' | 'card' | 'code' | 
   const near = { k: card.near_strange ?? 0, n: card.near ?? 0 }
   const none = { k: 0, n: 0 }
   if (cause === 'gateway fault') {
-    return code === 'gap' && (card.silent ?? 0) > 1 ? { why: 'together', k: card.silent ?? 0, n: card.of ?? 0 } : null
+    return (card.silent ?? 0) > 1 ? { why: code === 'gap' ? 'together' : 'many', k: card.silent ?? 0, n: card.of ?? 0 } : null
   }
   if (cause === 'unclear') {
     return peers.n < LEAST && near.n < LEAST ? { why: 'few', ...none } : { why: 'between', ...none }
@@ -66,7 +70,7 @@ export function because(facts: Pick<Facts, 'classification' | 'card' | 'code' | 
     if (!share(peers) && !share(near)) return null
     return PEERS_WEIGH * share(peers) >= share(near) ? { why: 'strange.peers', ...peers } : { why: 'strange.near', ...near }
   }
-  if (code === 'gap') return { why: 'alone', ...none }
+  if (OF_DEVICE.has(code)) return { why: 'alone', ...none }
   const own = OF_VALUE[code] ?? (facts.metric === 'battery' || facts.metric === 'rssi' ? 'own' : null)
   if (own) return { why: own, ...none }
   if (peers.n >= LEAST) return { why: 'calm.peers', ...peers }
