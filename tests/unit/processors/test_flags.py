@@ -302,3 +302,45 @@ def test_a_city_of_all_kinds_has_no_flat_sensor_and_a_stuck_one_is_found() -> No
     assert len(some) == 18
     assert not flat(healthy).any()
     assert flat(stuck)[1200:1296, moving].any(axis=0).all()
+
+
+AT_THE_GATEWAY = {Flag.LATE, Flag.FUTURE}  # tests/unit/gateway/test_admission.py; CONFLICT is set at both places
+ELSEWHERE_OR_NOT_YET = {Flag.NEIGHBOUR, Flag.STALE}  # the comparison with peers; a format in which sources say so
+
+
+def shown(flag: Flag) -> list[Flag]:
+    """Return the flags of readings among which the last one shows *flag*."""
+    minute = [60 * k for k in range(301)]
+    calm, late = wavy(300), [60 * k + (900 if k > 280 else 0) for k in range(301)]
+    if flag is Flag.SUSPECT:
+        scores = Scores.nothing(1)
+        scores.severity[:] = 1
+        mask = QualityCheck().judge(ReadingBatch.of([0], [S], [1.0]), table("some"), scores)
+        return [Flag(int(mask[0]))]
+    metric, at, value, received = {
+        Flag.RANGE: ("temperature", minute, [*calm, 71.0], None),
+        Flag.RATE: ("temperature", minute, [*calm, calm[-1] + 9], None),
+        Flag.SPIKE: ("some", minute, [*calm, 40.0], None),
+        Flag.FLAT: ("some", minute, [*calm[:289], *[21.5] * 12], None),
+        Flag.SKEW: ("some", minute, [*calm, 20.0], late),
+        Flag.DUPLICATE: ("some", [*minute[:300], minute[299]], [*calm, calm[-1]], None),
+        Flag.CONFLICT: ("some", [*minute[:300], minute[299]], [*calm, calm[-1] + 1], None),
+        Flag.UNIT: ("temperature", minute, [*calm[:289], *[1.8 * v + 32 for v in calm[289:]], 68.0], None),
+    }[flag]
+    return judged(QualityCheck(), table(metric), at, value, received)
+
+
+@pytest.mark.parametrize("flag", [flag for flag in Flag if flag not in AT_THE_GATEWAY | ELSEWHERE_OR_NOT_YET])
+def test_every_flag_of_this_check_is_set(flag: Flag) -> None:
+    """A flag that is new in `core.quality` fails here until it is set, or somebody says where it is."""
+    found = shown(flag)
+
+    assert found[-1] & flag
+    assert not any(each & flag for each in found[:-1][:250])
+
+
+def test_flags_that_others_set_are_left_as_they_came() -> None:
+    came = Flag.LATE | Flag.FUTURE | Flag.NEIGHBOUR | Flag.STALE
+    batch = ReadingBatch.of([0], [S], [1.0], quality=[came])
+
+    assert QualityCheck().judge(batch, table("some"), Scores.nothing(1)).tolist() == [came]
