@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.formulas import HOUR_NS, SETTLING, TINY, UNIT, Plan, Turn, aging, center_rates
+from processors.detectors.formulas import HOUR_NS, LEAST_SPANS, SETTLING, TINY, UNIT, Plan, Turn, aging, center_rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,7 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     slot: int,
     measured: NDArray[np.int64],
     x: Floats,
+    last: Floats,
     seconds: Floats,
     older: Flags,
     same: Flags,
@@ -55,7 +56,7 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     pack, unpack = _LEVELS.pack_into, _LEVELS.unpack_from
     g = state.floats[slot]
     book[:size] = g[: s.LO + 1].tobytes()
-    m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo = unpack(book, 0)
+    m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, 0)
     pace = float(g[s.STEP])
     age, off = int(state.counts[slot, s.AGE]), int(state.marks[slot, s.OFF])
     profile, weight = memoryview(state.profile[slot]), memoryview(state.weight[slot])
@@ -64,13 +65,15 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     factor, reference = tuning.rhythm_factor, tuning.reference_seconds
     least, warm = 1.0 / factor, tuning.warm_readings
     fast_rate, scale_rate, slow_rate = tuning.fast_rate, tuning.scale_rate, tuning.slow_rate
+    scatter_rate = tuning.scatter_rate
     residual_rate, profile_rate, repeat = tuning.residual_rate, tuning.profile_rate, tuning.repeat_share
     fast_clip, slow_clip, profile_clip = tuning.fast_clip_scales, tuning.slow_clip_scales, tuning.profile_clip_scales
     floor_share, reach, shrink_rate, week = tuning.floor_share, tuning.reach_widths, plan.shrink, plan.week
     at = 0
-    for row, (a, gap, late, again, k, day_bin, week_bin) in enumerate(
+    for row, (a, d, gap, late, again, k, day_bin, week_bin) in enumerate(
         zip(
             x.tolist(),
+            (x - last).tolist(),
             seconds.tolist(),
             older.tolist(),
             same.tolist(),
@@ -108,11 +111,11 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
             pace += 0.1 * (gap - pace)
         if restart:
             age = off = 0
-            sf = v = run = rho = run_record = 0.0
+            sf = recent = usual = there = run = rho = run_record = 0.0
             m = a
             if k == 0:
                 slow = hi = lo = a
-            pack(book, at - size, m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo)
+            pack(book, at - size, m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo)
             restarts.add(row)
         paces.append(pace)
         ages.append(age)
@@ -140,8 +143,11 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
                 run_record = run
             run = 0.0
             rho += (one_age if one_age > slow_rate else slow_rate) * (0.0 - rho)
-        v += fast * (a_fast - v)
+        bend = abs(d - there)
         if age > SETTLING:
+            limit = fast_clip * (usual + scale * 1e-2 + TINY)
+            if bend > limit:
+                bend = limit
             limit = fast_clip * sfe
             if d_fast > limit:
                 d_fast = limit
@@ -150,6 +156,10 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
             limit = 6.0 * sfe
             if a_fast > limit:
                 a_fast = limit
+        recent += (one_age if one_age > scatter_rate else scatter_rate) * (bend - recent)
+        rate = slow_rate * w
+        usual += (one_age if one_age > rate else rate) * (bend - usual)
+        there = d
         m += fast * d_fast
         sf += (one_age if one_age > scale_rate else scale_rate) * (a_fast - sf)
         if k > SETTLING:
@@ -193,8 +203,8 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
             profile[week_bin] = expected + (rate if week_total else tuning.first_week_share) * lesson
             weight[week_bin] = total if total < 255 * UNIT else 255 * UNIT
         age += 1
-        pack(book, at, m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo)
-        m, r_fast, sf, v, run, rho, run_record, slow, scale, hi, lo = unpack(book, at)
+        pack(book, at, m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo)
+        m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, at)
         (pace,) = _ONE.unpack(_ONE.pack(pace))
     g[s.STEP] = pace
     state.marks[slot, s.OFF] = min(off, s.LONG)
@@ -211,16 +221,18 @@ def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
     rates = center_rates(plan, turn, drift)
     reach = np.where(turn.n >= tuning.warm_readings, tuning.reach_widths, np.inf)
     reach_fast = np.where(turn.age >= tuning.warm_readings, tuning.reach_widths, np.inf)
+    reach_ones = np.where(turn.age > tuning.warm_readings, tuning.reach_widths, np.inf)
     event = turn.older * _OLDER
     event |= (turn.n == tuning.start_readings) * _BEGIN | (turn.age == tuning.start_readings) * _BEGIN_JUMP
     event[list(restarts)] |= _RESTART
     book = bytearray(size * (len(turn.x) + 1))
     pack, unpack = _RECORDS.pack_into, _RECORDS.unpack_from
     book[:size] = state.floats[slot, s.HIGH.start :].tobytes()
-    h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, d0, d1 = unpack(book, 0)
-    columns = (*u, *ones, shrink, *rates, reach, reach_fast, event)
+    h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2 = unpack(book, 0)
+    least_0, least_1, least_2 = LEAST_SPANS.ravel().tolist()
+    columns = (*u, *ones, shrink, *rates, reach, reach_fast, reach_ones, event)
     at = 0
-    for a, b, c, p, q, sh, rate, rate_jump, rate_ones, far, far_fast, what in zip(
+    for a, b, c, p, q, r, sh, rate, rate_jump, rate_ones, far, far_fast, far_ones, what in zip(
         *(column.tolist() for column in columns), strict=True
     ):
         at += size
@@ -230,7 +242,7 @@ def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
                 continue
             if what & _RESTART:
                 h1, l1, c1 = h0, l0, c0
-                pack(book, at - size, h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, d0, d1)
+                pack(book, at - size, h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2)
             if what & _BEGIN:
                 h0 = l0 = c0 = a
                 h1 = l1 = c1 = b
@@ -266,11 +278,18 @@ def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
         d0 += rate_ones * ((t0 if p > t0 else p) - d0)
         t0 -= (t0 - d0) * sh
         if p > t0:
-            t0 = p
+            limit = t0 + far_ones * (t0 - d0 + 1e-3 * t0 + least_0)
+            t0 = limit if limit < p else p
         d1 += rate_ones * ((t1 if q > t1 else q) - d1)
         t1 -= (t1 - d1) * sh
         if q > t1:
-            t1 = q
-        pack(book, at, h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, d0, d1)
-        h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, d0, d1 = unpack(book, at)
+            limit = t1 + far_ones * (t1 - d1 + 1e-3 * t1 + least_1)
+            t1 = limit if limit < q else q
+        d2 += rate_ones * ((t2 if r > t2 else r) - d2)
+        t2 -= (t2 - d2) * sh
+        if r > t2:
+            limit = t2 + far_ones * (t2 - d2 + 1e-3 * t2 + least_2)
+            t2 = limit if limit < r else r
+        pack(book, at, h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2)
+        h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2 = unpack(book, at)
     return np.frombuffer(book, "<f4").reshape(len(turn.x) + 1, s.FLOATS - s.HIGH.start)

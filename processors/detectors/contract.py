@@ -25,9 +25,10 @@ class Reason(IntEnum):
     SEASON = 1  # unusual for this hour
     SUSTAIN = 2  # off the hour's usual course for a while
     SHIFT = 3  # the level moved
-    NOISE = 4  # it scatters more, or less, than before
+    NOISE = 4  # it scatters more than before
     FLAT = 5  # it repeats one value for longer than ever
     JUMP = 6  # a sudden step
+    SPIKE = 7  # the reading before stood alone
 
     @property
     def code(self) -> str:

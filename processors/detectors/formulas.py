@@ -13,6 +13,12 @@ that interval's width. Formulas are those of the study (evidence/anomaly.md, sec
   set back (or once was wrong): that is a new rhythm, and they are learned.
 * *Repetition.* Where nearly every reading repeats the one before (doors, rain, lamps), a repetition is no news: records
   do not age by it.
+* *Spike and noise.* Both look at how a reading lies between its neighbours in time, in usual bends of the series (mean
+  second difference, slow and fast), so a day's course is nothing to them. A spike is known by its way back: it is told
+  by the reading after it. Both are judged once the series has been followed for `scatter_days`.
+* *Severity.* Severity 1 is where a channel says "alert". Above it the channels' tails differ, so each has its own power,
+  by which equal severities are about equally rare: RANGE the fourth root, NOISE the square, the others as they are. An
+  alert is worse by the square root for RANGE, when it comes to breaking the silence after an alert.
 * *Reach.* A record gives way by a few of its widths at once, so one absurd value does not blind a channel for years.
 
 All is float64, rounded to float32 where it is kept; only operations that IEEE 754 defines exactly are used
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOUR_NS",
+    "LEAST_SPANS",
     "LIMIT",
     "SETTLING",
     "TINY",
@@ -62,6 +69,7 @@ LIMIT = 1e30  # larger magnitudes would overflow float32 on the way: treated lik
 CEILING = 1e6  # of a score: keeps infinity out
 TINY = 1e-9
 SETTLING = 20  # readings in which nothing is clipped
+LEAST_SPANS = np.array([[TINY], [1.0], [1.0]])  # of the records of SHIFT, NOISE, SPIKE
 UNIT = 256  # profile weights are counted in 1/256 readings
 
 
@@ -95,6 +103,7 @@ class Turn:
         expected: what the profile says.
         known: whether it knows that hour.
         same: whether the value repeats the one before, in float64.
+        last: the value before, as float32 has it; of a first reading its own.
         older: whether it was not measured after the newest one.
         n: readings learned before.
         age: those of this rhythm.
@@ -107,6 +116,7 @@ class Turn:
     expected: Floats
     known: Flags
     same: Flags
+    last: Floats
     older: Flags
     n: Counts
     age: Counts
@@ -120,6 +130,7 @@ class Judged:
     """What is found of N readings, and the records as they stand when each comes (aged, but not widened)."""
 
     score: Floats
+    told: Floats
     reason: NDArray[np.int8]
     low: Floats
     high: Floats
@@ -129,13 +140,13 @@ class Judged:
 
 
 def signals(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats]:
-    """Return the values of SEASON, SUSTAIN and JUMP [3, N], those of SHIFT and NOISE [2, N], and the floor [N].
+    """Return the values of SEASON, SUSTAIN and JUMP [3, N], of SHIFT, NOISE and SPIKE [3, N], and the floor [N].
 
     Where an hour has many readings its end is a step of the profile, not of the value: there a jump must surprise the
     last readings too.
     """
     tuning = plan.tuning
-    m, r_fast, sf, v = t.g[s.M_FAST], t.g[s.R_FAST], t.g[s.S_FAST], t.g[s.V_FAST]
+    m, r_fast, fast, usual, there = t.g[s.M_FAST], t.g[s.R_FAST], t.g[s.W_FAST], t.g[s.W_SLOW], t.g[s.D_LAST]
     slow, scale = t.g[s.M_SLOW], t.g[s.S_SLOW]
     floor = np.abs(slow) * tuning.floor_share + TINY
     r = t.x - t.expected
@@ -144,9 +155,12 @@ def signals(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats]:
     d_fast = t.x - m
     brisk = (t.pace * tuning.rhythm_factor < tuning.reference_seconds) & (np.abs(d_fast) < np.abs(surprise))
     shift = np.abs(m - slow) / (scale + floor)
-    noise = np.abs(ln((v + tuning.scatter_floor * sf + floor) / (sf + floor)))
-    rhythmic = t.age >= tuning.warm_readings
-    ones = np.where(rhythmic, np.minimum(np.stack([shift, noise]), CEILING), 0.0)
+    least = tuning.scatter_floor * usual + scale * 1e-3 + TINY
+    back = t.last - t.x
+    alone = np.where((there > 0) == (back > 0), np.minimum(np.abs(there), np.abs(back)), 0.0)
+    noise, spike = (fast + least) / (usual + least), alone / (np.maximum(fast, usual) + least)
+    ones = np.minimum(np.stack([shift, noise, spike]), CEILING)
+    ones = np.where(np.stack([t.age >= tuning.warm_readings, *[t.age >= tuning.start_readings] * 2]), ones, 0.0)
     return np.stack([r, r_next, np.where(brisk, d_fast, surprise)]), ones, floor
 
 
@@ -157,7 +171,7 @@ def aging(plan: Plan, t: Turn) -> tuple[Floats, Floats]:
 
 
 def center_rates(plan: Plan, t: Turn, drift: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the rates of the centres: of SEASON and SUSTAIN, of JUMP, of SHIFT and NOISE; 0 for older readings."""
+    """Return the rates of the centres: of SEASON and SUSTAIN, of JUMP, of the one-sided; 0 for older readings."""
     start = plan.tuning.start_readings
     still = t.older
     return (
@@ -176,7 +190,9 @@ def judge(plan: Plan, t: Turn, u: Floats, ones: Floats, floor: Floats) -> Judged
 
     x, hi, lo = t.x, g[s.HI], g[s.LO]
     beyond = np.maximum(np.maximum(x - hi, lo - x), 0.0)
-    best = np.sqrt(np.where(judged, np.minimum(beyond / (hi - lo + floor) * gain[Reason.RANGE], CEILING), 0.0))
+    best = np.where(judged, np.minimum(beyond / (hi - lo + floor) * gain[Reason.RANGE], CEILING), 0.0)
+    best = np.sqrt(best)
+    told = np.sqrt(best)
     reason = np.zeros(len(x), np.int8)
 
     begin = np.stack([t.n == tuning.start_readings] * 2 + [t.age == tuning.start_readings]) & ~t.older
@@ -192,18 +208,21 @@ def judge(plan: Plan, t: Turn, u: Floats, ones: Floats, floor: Floats) -> Judged
     for k, (channel, awake) in enumerate(
         ((Reason.SEASON, judged), (Reason.SUSTAIN, rhythmic), (Reason.JUMP, rhythmic))
     ):
-        score = np.sqrt(np.where(awake, np.minimum(beyond[k] / widths[k] * gain[channel], CEILING), 0.0))
+        score = np.where(awake, np.minimum(beyond[k] / widths[k] * gain[channel], CEILING), 0.0)
         np.copyto(reason, channel, where=score > best)
-        best = np.maximum(best, score)
+        best, told = np.maximum(best, score), np.maximum(told, score)
     records = (high, low, mid)
 
     top, top_mid = g[s.TOP], g[s.TOP_MID]
-    beyond = np.maximum((ones - top) / (top - top_mid + 1e-3 * top + TINY), 0.0)
+    beyond = np.maximum((ones - top) / (top - top_mid + 1e-3 * top + LEAST_SPANS), 0.0)
     awake = rhythmic & (t.age > tuning.warm_readings)  # the first usable value only begins the record
-    for k, channel in enumerate((Reason.SHIFT, Reason.NOISE)):
-        score = np.sqrt(np.where(awake, np.minimum(beyond[k] * gain[channel], CEILING), 0.0))
+    settled = awake & (t.age * t.pace >= tuning.scatter_days * 86_400.0)
+    for k, channel in enumerate((Reason.SHIFT, Reason.NOISE, Reason.SPIKE)):
+        score = np.where(settled if k else awake, np.minimum(beyond[k] * gain[channel], CEILING), 0.0)
+        if channel == Reason.NOISE:
+            score = np.minimum(score * score, CEILING)
         np.copyto(reason, channel, where=score > best)
-        best = np.maximum(best, score)
+        best, told = np.maximum(best, score), np.maximum(told, score)
     top_mid = top_mid + rate_ones * (np.where(ones > top, top, ones) - top_mid)
     top = top - (top - top_mid) * shrink
 
@@ -213,19 +232,19 @@ def judge(plan: Plan, t: Turn, u: Floats, ones: Floats, floor: Floats) -> Judged
         rarity = ln(np.maximum(g[s.RHO], 1e-3)) * (-0.4342944819032518 / 8)  # -log10, an eighth of it
         score = np.where(long_run, np.minimum(run * rarity * gain[Reason.FLAT], CEILING), 0.0)
         np.copyto(reason, Reason.FLAT, where=score > best)
-        best = np.maximum(best, score)
+        best, told = np.maximum(best, score), np.maximum(told, score)
 
     bottom = np.maximum(t.expected + low[0], lo)
     ceiling = np.minimum(t.expected + high[0], hi)
     unknown = ~t.known | (t.n <= tuning.start_readings)
     band_low, band_high = np.minimum(bottom, ceiling), np.maximum(bottom, ceiling)
     band_low[unknown] = band_high[unknown] = np.nan
-    return Judged(best, reason, band_low, band_high, records, widths, (top, top_mid))
+    return Judged(best, told, reason, band_low, band_high, records, widths, (top, top_mid))
 
 
 def tell(found: Judged, t: Turn, severity: NDArray[np.float32], out: Scores, rows: NDArray[np.intp]) -> None:
     """Write what was *found* to *rows* of *out*; *severity* is after hysteresis."""
-    out.raw[rows] = found.score
+    out.raw[rows] = found.told
     out.severity[rows] = severity
     out.reason[rows] = found.reason
     out.expected[rows] = np.where(np.isnan(found.low), np.nan, t.expected)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.formulas import HOUR_NS, SETTLING, UNIT, Plan, Turn, judge, signals, tell
+from processors.detectors.formulas import HOUR_NS, LEAST_SPANS, SETTLING, TINY, UNIT, Plan, Turn, judge, signals, tell
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,8 +89,10 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
         week_weight = w_flat.take(week_bin)
         expected = np.where(week_weight > 0, p_flat.take(week_bin), day)
 
-    same = (value == state.last_value.take(slot)) & ~new
-    turn = Turn(x, expected, known, same, older, n, age, pace, w, g)
+    last = state.last_value.take(slot)
+    same = (value == last) & ~new
+    last = np.where(new, x, last.astype(np.float32).astype(np.float64) + 0.0)
+    turn = Turn(x, expected, known, same, last, older, n, age, pace, w, g)
     u, ones, floor = signals(plan, turn)
     found = judge(plan, turn, u, ones, floor)
 
@@ -99,7 +101,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     quiet = np.minimum(quiet + 1, s.LONG).astype(np.int16)
     hot = best >= 1
     mute = hot & (quiet <= tuning.rest_readings) & (best <= tuning.rearm_factor * g[s.PEAK])
-    tell(found, turn, np.where(mute, np.float32(0), best), out, rows)
+    tell(found, turn, np.where(mute, np.float32(0), found.told.astype(np.float32)), out, rows)
     fire = hot & ~mute
     quiet[fire] = 0
     np.copyto(g[s.PEAK], best, where=fire)
@@ -107,7 +109,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     # learn
     one_n, one_age = 1.0 / (n + 1), 1.0 / (age + 1)
     fast, fast_scale = np.maximum(tuning.fast_rate, one_age), np.maximum(tuning.scale_rate, one_age)
-    m, sf, v, slow, scale = g[s.M_FAST], g[s.S_FAST], g[s.V_FAST], g[s.M_SLOW], g[s.S_SLOW]
+    m, sf, slow, scale = g[s.M_FAST], g[s.S_FAST], g[s.M_SLOW], g[s.S_SLOW]
     sfe, sse = sf + floor, scale + floor
     d_fast, d_slow = x - m, x - slow
     a_fast, a_slow = np.abs(d_fast), np.abs(d_slow)
@@ -120,7 +122,12 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     g[s.RUN_RECORD] = np.where(same, kept, np.maximum(kept, g[s.RUN]))  # only finished runs
     g[s.RUN] = np.where(same, g[s.RUN] + 1.0, 0.0)
     g[s.RHO] += np.maximum(tuning.slow_rate, one_age) * (same - g[s.RHO])
-    g[s.V_FAST] = v + fast * (a_fast - v)
+    d = x - last
+    bend, usual, recent = np.abs(d - g[s.D_LAST]), g[s.W_SLOW], g[s.W_FAST]
+    bend = np.where(young, bend, np.minimum(bend, tuning.fast_clip_scales * (usual + scale * 1e-2 + TINY)))
+    g[s.W_FAST] = recent + np.maximum(tuning.scatter_rate, one_age) * (bend - recent)
+    g[s.W_SLOW] = usual + np.maximum(tuning.slow_rate * w, one_age) * (bend - usual)
+    g[s.D_LAST] = d
     g[s.M_FAST] = m + fast * _clip(d_fast, tuning.fast_clip_scales * sfe, young)
     g[s.S_FAST] = sf + fast_scale * (np.where(young, a_fast, np.minimum(a_fast, 6.0 * sfe)) - sf)
     limit = tuning.slow_clip_scales * sse
@@ -140,8 +147,11 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     g[s.HIGH] = np.where(u > high, np.minimum(u, high + give), high)
     g[s.LOW] = np.where(u < low, np.maximum(u, low - give), low)
     g[s.MID] = mid
-    top, g[s.TOP_MID] = found.tops
-    g[s.TOP] = np.where(ones > top, ones, top)
+    top, top_mid = found.tops
+    reach_ones = np.where(age > tuning.warm_readings, tuning.reach_widths, np.inf)
+    give = reach_ones * (top - top_mid + 1e-3 * top + LEAST_SPANS)
+    g[s.TOP_MID] = top_mid
+    g[s.TOP] = np.where(ones > top, np.minimum(ones, top + give), top)
 
     if older.any():
         state.marks[slot[older], s.BACK] = back[older]

@@ -12,7 +12,8 @@ __all__ = ["LivenessSettings", "NoveltySettings", "NoveltyTuning", "Thresholds"]
 class Thresholds(BaseModel):
     """How far each channel must leave its record, in widths of that record, to be an alert (severity 1).
 
-    Beyond 1, severity grows with the square root: a reading four times as far out is twice as severe. FLAT is linear.
+    Beyond 1, severity grows so that equal severities are about equally rare: RANGE with the fourth root of how far it is
+    out, NOISE with the square, the others with how far itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,9 +22,12 @@ class Thresholds(BaseModel):
     season: float = Field(default=0.15, gt=0, description="SEASON: residual to the hourly profile")
     sustain: float = Field(default=1 / 6, gt=0, description="SUSTAIN: smoothed residual")
     shift: float = Field(default=1 / 6, gt=0, description="SHIFT: distance of fast and slow level")
-    noise: float = Field(default=0.5, gt=0, description="NOISE: ratio of fast and slow scatter")
+    noise: float = Field(default=0.085, gt=0, description="NOISE: ratio of fast and slow scatter")
     flat: float = Field(default=2.0, gt=0, description="FLAT: surprise of a run of equal values")
     jump: float = Field(default=0.2, gt=0, description="JUMP: one-step surprise")
+    spike: float = Field(
+        default=0.38, gt=0, description="SPIKE: a reading away from the two beside it, in usual scatters"
+    )
 
 
 class NoveltyTuning(BaseModel):
@@ -54,6 +58,10 @@ class NoveltyTuning(BaseModel):
     )
     reach_widths: float = Field(default=4.0, gt=0, description="a record gives way by so many of its widths at once")
     floor_share: float = Field(default=0.003, gt=0, description="least width of a record, as a share of the level")
+    scatter_rate: float = Field(default=0.05, gt=0, le=1, description="rate of the fast scatter")
+    scatter_days: float = Field(
+        default=7.0, ge=0, description="days of a rhythm before NOISE and SPIKE are judged: every habit once"
+    )
     scatter_floor: float = Field(default=0.05, gt=0, description="share of the scale that counts as scatter anyway")
     repeat_share: float = Field(
         default=0.75, gt=0, description="in a series that repeats itself so often, records do not age by repetition"

@@ -75,8 +75,8 @@ def _stretch(
     """Take readings in which time is not set back, but perhaps with the first."""
     tuning, count = plan.tuning, len(measured)
     n_first, is_new = int(state.counts[slot, s.N]), state.counts[slot, s.N] == 0
-    last = measured[0] - 1 if is_new or set_back else state.last_ns[slot]
-    before = np.maximum.accumulate(np.concatenate([[last], measured[:-1]]))
+    newest = measured[0] - 1 if is_new or set_back else state.last_ns[slot]
+    before = np.maximum.accumulate(np.concatenate([[newest], measured[:-1]]))
     older = measured <= before
     seconds: Floats = (measured - before).astype(np.float64) * 1e-9
     if is_new:
@@ -89,15 +89,26 @@ def _stretch(
     previous = np.concatenate([[state.last_value[slot]], value[learned]])[place]
     same = (value == previous) & (n > 0)
     x = value.astype(np.float32).astype(np.float64) + 0.0
+    last = np.where(n > 0, previous.astype(np.float32).astype(np.float64) + 0.0, x)
 
     levels, pace, expected, known, age, restarts = carry_levels(
-        state, plan, slot, measured, x, seconds, older, same, n, set_back=set_back
+        state, plan, slot, measured, x, last, seconds, older, same, n, set_back=set_back
     )
     stretch = np.minimum(np.maximum(seconds / pace, 1.0 / tuning.rhythm_factor), tuning.rhythm_factor)
     g = np.empty((s.FLOATS, count))
     g[: s.LO + 1] = levels[:-1].T
     turn = Turn(
-        x, expected, known, same, older, n, age, pace, np.minimum(pace / tuning.reference_seconds, 1.0) * stretch, g
+        x,
+        expected,
+        known,
+        same,
+        last,
+        older,
+        n,
+        age,
+        pace,
+        np.minimum(pace / tuning.reference_seconds, 1.0) * stretch,
+        g,
     )
     u, ones, floor = signals(plan, turn)
     records = carry_records(state, plan, slot, turn, u, ones, restarts)
@@ -121,7 +132,7 @@ def _silence(
     """After an alert, keep silent, unless it gets worse; tell what was found."""
     tuning = plan.tuning
     best = found.score.astype(np.float32)
-    severity = best.copy()
+    severity = found.told.astype(np.float32)
     quiet, peak = int(state.marks[slot, s.QUIET]), float(state.floats[slot, s.PEAK])
     done = 0  # readings learned up to where `quiet` stands
     place = turn.n - turn.n[0]

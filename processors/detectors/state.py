@@ -20,6 +20,7 @@ __all__ = [
     "AGE",
     "BACK",
     "COUNTS",
+    "D_LAST",
     "FLOATS",
     "HI",
     "HIGH",
@@ -43,21 +44,23 @@ __all__ = [
     "S_SLOW",
     "TOP",
     "TOP_MID",
-    "V_FAST",
+    "W_FAST",
+    "W_SLOW",
     "N",
     "State",
 ]
 
-_VERSION = 2
+_VERSION = 3
 
 # columns of `floats`
-M_FAST, R_FAST, S_FAST, V_FAST, RUN, RHO, RUN_RECORD = range(7)  # per-reading statistics, re-warmed on a new rhythm
-M_SLOW, S_SLOW = 7, 8
-HI, LO = 9, 10  # RANGE
-PEAK, STEP = 11, 12
-HIGH, LOW, MID = slice(13, 16), slice(16, 19), slice(19, 22)  # records of SEASON, SUSTAIN, JUMP
-TOP, TOP_MID = slice(22, 24), slice(24, 26)  # one-sided records of SHIFT, NOISE
-FLOATS = 26
+# per-reading statistics, re-warmed on a new rhythm
+M_FAST, R_FAST, S_FAST, W_FAST, W_SLOW, D_LAST, RUN, RHO, RUN_RECORD = range(9)
+M_SLOW, S_SLOW = 9, 10
+HI, LO = 11, 12  # RANGE
+PEAK, STEP = 13, 14
+HIGH, LOW, MID = slice(15, 18), slice(18, 21), slice(21, 24)  # records of SEASON, SUSTAIN, JUMP
+TOP, TOP_MID = slice(24, 27), slice(27, 30)  # one-sided records of SHIFT, NOISE, SPIKE
+FLOATS = 30
 
 # columns of `counts`: readings learned, readings in this rhythm
 N, AGE = range(2)

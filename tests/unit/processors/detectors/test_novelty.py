@@ -228,7 +228,7 @@ def test_snapshots_that_are_damaged_or_of_another_version_raise_the_one_document
         with pytest.raises(MalformedPayload):
             NoveltyBank.from_bytes(data[:end])
     with pytest.raises(MalformedPayload, match="novelty state version 9"):
-        NoveltyBank.from_bytes(data.replace(b"\xa7version\x02", b"\xa7version\x09"))
+        NoveltyBank.from_bytes(data.replace(b"\xa7version\x03", b"\xa7version\x09"))
 
 
 def test_what_the_room_offers() -> None:

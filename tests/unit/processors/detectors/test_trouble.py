@@ -197,7 +197,9 @@ def test_an_alert_of_the_past_silences_nothing_now() -> None:
 
 
 def test_series_of_a_kind_are_judged_by_its_tuning_and_others_by_the_default() -> None:
-    deaf = NoveltyTuning(thresholds=Thresholds(range=1e6, season=1e6, sustain=1e6, shift=1e6, noise=1e6, jump=1e6))
+    deaf = NoveltyTuning(
+        thresholds=Thresholds(range=1e6, season=1e6, sustain=1e6, shift=1e6, noise=1e6, jump=1e6, spike=1e6)
+    )
     bank = NoveltyBank(NoveltySettings(kinds={"deaf": deaf}))
     bank.assign(np.array([1, 2], np.int32), "deaf")
     bank.assign(np.array([2], np.int32), "unheard of")
