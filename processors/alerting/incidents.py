@@ -157,6 +157,16 @@ class Incidents:
         self.events = [*self.events[max(len(self.events) - self._settings.events + 1, 0) :], event]
         return event
 
+    def is_amid(self, facts: Evidence) -> bool:
+        """Tell whether an event goes on in the district of *facts* that another alert has opened."""
+        return any(
+            event.late is facts.retrospective
+            and facts.district in event.districts
+            and (event.joined > 0 or event.facts.device != facts.device)
+            and abs(facts.measured - event.last) <= self._join_ns
+            for event in self.events
+        )
+
     def grown(self) -> Iterator[EventIncident]:
         """Yield the events that have grown notably (by half) since that was told."""
         for event in self.events:

@@ -32,7 +32,7 @@ from processors.alerting.budget import Budgets
 from processors.alerting.incidents import Blackout, EventIncident, Incidents
 from processors.alerting.lifecycle import Lifecycle, Machine, Phase, Subject, Timing, is_worse
 from processors.alerting.rules import FindingKind, RuleBook
-from processors.alerting.triage import classify, look
+from processors.alerting.triage import classify, look, tells_more
 from processors.calibration import Calibration
 from processors.detectors.contract import Reason
 from processors.liveness import Gap
@@ -541,7 +541,10 @@ class Judge:
         return self._joined(alert, facts, at)
 
     def _judged(self, facts: Evidence, past: int) -> Evidence:
-        series = facts.series if facts.code != "gap" else -1
+        peers = self._parts.peers
+        # what is near by is known as it is now, not as it was then
+        is_past = facts.retrospective and peers is not None and peers.at - facts.measured > _LATE_ROUND_NS
+        series = -1 if facts.code == "gap" or is_past else facts.series
         card = look(self._parts.peers, facts.device, series, past)
         if facts.card is not None:
             odds = facts.card
@@ -549,7 +552,11 @@ class Judge:
         blackout = self._incidents.blackout_of(facts.device) if facts.code == "gap" else None
         if blackout is not None and blackout.founder == facts.device:
             card = msgspec.structs.replace(card, silent=len(blackout.members), of=blackout.of)
-        facts = msgspec.structs.replace(facts, card=card, classification=classify(facts.code, facts.metric, card))
+        facts = msgspec.structs.replace(
+            facts,
+            card=card,
+            classification=classify(facts.code, facts.metric, card, amid=self._incidents.is_amid(facts)),
+        )
         if facts.code == "novelty.peer" and self._parts.peers is not None:
             beside = self._parts.peers.compare(facts.series)
             if beside.expected is not None:
@@ -579,6 +586,19 @@ class Judge:
             if key in self._past or len(self._past) < self._settings.incidents.past_subjects:
                 self._past[key] = self._past.get(key, 0) + 1
 
+    def _look(self, case: _Case, now: int) -> None:
+        """Judge *case* once more, and tell what changed."""
+        facts = case.facts
+        judged = self._judged(facts, facts.card.past if facts.card else 0)
+        if judged.card is None or facts.card is None:
+            return
+        if facts.code != "gap" and not tells_more(judged.card, facts.card):
+            return
+        grown = judged.card.silent > facts.card.silent
+        case.facts = judged = self._joined(case.alert, judged, case.at)
+        if judged.classification is not facts.classification or judged.incident != facts.incident or grown:
+            self._life.update(case.alert, judged, now)
+
     def _look_again(self, now: int) -> None:
         """Judge young alerts again when their neighbours have had time to speak, and tell what changed."""
         rounds = self._parts.peers.at if self._parts.peers is not None else 0
@@ -590,12 +610,7 @@ class Judge:
                 left.append(case)
                 continue
             case.looks += 1
-            facts = case.facts
-            judged = self._joined(case.alert, self._judged(facts, facts.card.past if facts.card else 0), case.at)
-            grown = judged.card is not None and facts.card is not None and judged.card.silent > facts.card.silent
-            if judged.classification is not facts.classification or judged.incident != facts.incident or grown:
-                case.facts = judged
-                self._life.update(case.alert, judged, now)
+            self._look(case, now)
             if case.looks < len(_LOOKS_NS):
                 left.append(case)
         self._cases = left

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from core.alerts import fold
+from core.alerts import Classification, fold
 from core.batch import ReadingBatch
 from core.city import Series
 from core.entry import LogEntry
@@ -16,6 +16,7 @@ from core.texts import describe
 from processors.alerting.rules import parse_rules
 from processors.detectors.contract import Reason, Scores
 from processors.liveness import Back, Gap
+from processors.peers import Comparison
 from processors.pipeline import Pipeline
 from processors.settings import ProcessorSettings
 
@@ -34,6 +35,26 @@ FLAT = '[[finding]]\nkind = "flat"\nclear_for = "0s"\n'
 RANGE = '[[finding]]\nkind = "range"\nclear_for = "0s"\n'
 GAP = '[[finding]]\nkind = "gap"\n'
 SKEW = '[[finding]]\nkind = "skew"\nclear_for = "0s"\n'
+
+
+class _Peers:
+    """A bank of peers that says of every series what the test tells it."""
+
+    refused = 0
+
+    def __init__(self, own: float, others: float) -> None:
+        self.at = START
+        self.own, self.others = own, others
+
+    def compare(self, series: int) -> Comparison:
+        del series
+        return Comparison(self.own, (self.others,) * 8, None, 0.0)
+
+    def around(self, series: int, count: int) -> tuple[list[float], list[float]]:
+        del series, count
+        return [], []
+
+    def last(self, device: str, metric: str) -> None: ...
 
 
 class _Script:
@@ -59,7 +80,7 @@ class _Script:
     def tick(self, now: int) -> Sequence[Gap | Back]:
         return self.found.pop((now - START) // MINUTE, [])
 
-    peers = None
+    peers: Any = None  # a `_Peers`, where a test has one
 
     def compare(self, now: int) -> None: ...
 
@@ -426,6 +447,44 @@ def test_a_far_stranger_metric_of_the_same_device_is_told_beside_the_first() -> 
 
     assert kinds == [R, [], R]
     assert [series for _, _, series in _raised(city)] == [0, 2]
+
+
+def test_what_was_behind_an_alert_is_not_judged_anew_when_it_is_over() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE)}
+    city.script.peers = _Peers(own=9, others=8)
+    city.minute({0: 3})
+    city.script.peers.own = city.script.peers.others = 0.1
+    city.values(*[1.0] * 20)
+
+    alert = fold([event for event in city.events if event.alert == city.events[0].alert])
+    assert alert.raised.classification is Classification.EVENT
+
+
+def test_what_was_behind_an_alert_is_judged_anew_while_it_goes_on() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE)}
+    city.script.peers = _Peers(own=9, others=0.1)
+    city.minute({0: 3})
+    city.script.peers.others = 8
+    city.values(*[1.0] * 20)
+
+    alert = fold([event for event in city.events if event.alert == city.events[0].alert])
+    assert city.events[0].evidence
+    assert city.events[0].evidence.classification is Classification.SENSOR_FAULT
+    assert alert.raised.classification is Classification.EVENT
+
+
+def test_what_was_behind_something_long_past_is_unclear() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE)}
+    city.script.peers = _Peers(own=9, others=8)
+    city.minute({0: 1.0}, back=600)
+
+    city.minute({0: 3}, flag=Flag.LATE, back=120)
+
+    assert city.events[0].evidence
+    assert city.events[0].evidence.classification is Classification.UNCLEAR
 
 
 def test_silence_is_one_alert_per_device() -> None:

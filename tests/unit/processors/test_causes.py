@@ -11,7 +11,7 @@ import pytest
 from core.alerts import AlertEvent, Card, Classification, EventKind, Evidence, Priority, fold
 from core.notices import alert_json, notices_for
 from processors.alerting.incidents import Incidents
-from processors.alerting.triage import classify, look
+from processors.alerting.triage import classify, look, tells_more
 
 if TYPE_CHECKING:
     from processors.peers import PeerBank
@@ -28,6 +28,9 @@ C = Classification
         pytest.param("range", "pm25", Card(peers=8, agreeing=8), C.SENSOR_FAULT, id="a value that cannot be"),
         pytest.param("novelty.peer", "pm25", Card(peers=8), C.SENSOR_FAULT, id="drifted from its peers"),
         pytest.param("novelty.range", "pm25", Card(peers=8, agreeing=6, near=8), C.EVENT, id="most peers agree"),
+        pytest.param("novelty.peer", "pm25", Card(peers=8, agreeing=5), C.EVENT, id="its peers went the same way"),
+        pytest.param("novelty.peer", "pm25", Card(peers=8, agreeing=3, near=8, near_strange=1), C.SENSOR_FAULT,
+                     id="a drift is never unclear"),
         pytest.param("threshold.above", "pm25", Card(peers=8, agreeing=6), C.EVENT, id="a limit passed by many"),
         pytest.param("novelty.jump", "flow", Card(near=8, near_strange=7), C.EVENT, id="all is strange near by"),
         pytest.param("novelty.jump", "flow", Card(peers=8, near=8), C.SENSOR_FAULT, id="all is calm near by"),
@@ -48,6 +51,33 @@ def test_the_card_says_how_far_off_each_peer_is() -> None:
 
     assert card.peer_deviations == (-0.12, 0.5, 3.0, 4.12)
     assert (card.peers, card.peers_deviation, card.agreeing) == (4, 1.75, 2)
+
+
+def test_while_an_event_goes_on_some_peers_are_enough() -> None:
+    edge = Card(peers=8, agreeing=2, near=8, near_strange=1)
+    calm = Card(peers=8, agreeing=1, near=8, near_strange=1)
+
+    found = [classify("novelty.range", "noise", card, amid=amid) for card in (edge, calm) for amid in (False, True)]
+
+    assert found == [C.SENSOR_FAULT, C.EVENT, C.SENSOR_FAULT, C.SENSOR_FAULT]
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "more"),
+    [
+        pytest.param(8.0, 6.0, True, id="stranger than before"),
+        pytest.param(-3.1, 6.0, True, id="still strange"),
+        pytest.param(2.9, 5.0, False, id="calm again"),
+        pytest.param(4.0, 20.0, False, id="far calmer"),
+        pytest.param(1.0, 0.5, True, id="never strange, a little more so"),
+        pytest.param(None, 6.0, False, id="not known any more"),
+        pytest.param(None, None, True, id="never known"),
+    ],
+)
+def test_a_later_look_counts_while_the_series_stands_out(
+    now: float | None, before: float | None, *, more: bool
+) -> None:
+    assert tells_more(Card(deviation=now), Card(deviation=before)) is more
 
 
 def _blackout(silent: int, size: int, *, fresh: int = 1) -> Incidents:
@@ -133,6 +163,19 @@ def test_alerts_of_an_event_join_by_metric_or_district_within_half_an_hour() -> 
     assert [e.alert for e in (first, by_metric, by_district, other, late, after)] == ["a", "a", "a", "d", "e", "f"]
     assert first.joined == 2
     assert [e.joined for e in incidents.grown()] == []  # the first has ended, and nothing joined the others
+
+
+def test_an_event_goes_on_in_the_districts_that_it_touched_until_half_an_hour_after_the_last_alert() -> None:
+    incidents = Incidents()
+    incidents.join("a", _facts(), 0)
+    other = msgspec.structs.replace(_facts(), device="b")
+
+    assert incidents.is_amid(other)
+    assert not incidents.is_amid(_facts())  # the one alert that says so is its own
+    assert not incidents.is_amid(msgspec.structs.replace(other, district="south"))
+    assert not incidents.is_amid(msgspec.structs.replace(other, retrospective=True))
+    assert incidents.is_amid(msgspec.structs.replace(other, measured=1800 * S))
+    assert not incidents.is_amid(msgspec.structs.replace(other, measured=1801 * S))
 
 
 def test_an_update_tells_what_is_behind_and_keeps_the_facts() -> None:
