@@ -8,6 +8,7 @@ operation on a column of records would drag all the others through the cache.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,7 +44,7 @@ CELL = np.dtype(
 """A cell in a snapshot."""
 
 _PART_BITS = 40
-_SUMS = ("n", "left_out", "whole", "part")
+_SUMS, _LAST = ("n", "left_out", "whole", "part"), ("last_at", "last", "last_series")
 _NAMES = CELL.names or ()
 _FEW = 1 << 16  # keys that are sorted by their digits
 
@@ -192,25 +193,37 @@ def merge(cells: Cells, *keys: NDArray[Any]) -> tuple[Cells, NDArray[np.intp]]:
 
 def _order_of(keys: tuple[NDArray[Any], ...], count: int) -> NDArray[np.intp]:
     """Return the stable order by *keys*, the first one first."""
-    varying = [key for key in reversed(keys) if len(key) and (key != key[0]).any()]
+    varying = [key for key in keys if len(key) and (key != key[0]).any()]
     if not varying:
         return np.arange(count)
-    if len(varying) == 1 and varying[0].min() >= 0 and varying[0].max() < _FEW:
-        return np.argsort(varying[0].astype(np.uint16), kind="stable")  # a radix sort
-    return np.lexsort(varying)
+    lowest = [int(key.min()) for key in varying]
+    spans = [int(key.max()) - low + 1 for key, low in zip(varying, lowest, strict=True)]
+    if math.prod(spans) > _FEW:
+        return np.lexsort(varying[::-1])
+    place = np.zeros(count, np.int64)
+    for key, low, span in zip(varying, lowest, spans, strict=True):
+        place = place * span + (key - low)
+    return np.argsort(place.astype(np.uint16), kind="stable")  # a radix sort
 
 
-def add(into: Cells, cells: Cells) -> None:
-    """Make of the cells in *into* those of what is in them or in *cells*, row by row; *cells* is newer."""
+def add(into: Cells, rows: NDArray[np.intp], cells: Cells) -> None:
+    """Make of the cells at *rows* of *into* those of what is in them or in *cells*; *cells* are newer, and by time.
+
+    A row may come more than once.
+    """
     for name in _SUMS:
-        column = getattr(into, name)
-        column += getattr(cells, name)
-    np.minimum(into.low, cells.low, out=into.low)
-    np.maximum(into.high, cells.high, out=into.high)
-    newer = cells.n > 0
-    for name in ("last_at", "last", "last_series"):
-        np.copyto(getattr(into, name), getattr(cells, name), where=newer)
-    _carried(into)
+        np.add.at(getattr(into, name), rows, getattr(cells, name))
+    np.minimum.at(into.low, rows, cells.low)
+    np.maximum.at(into.high, rows, cells.high)
+    part = into.part.take(rows)
+    into.whole[rows] += part >> _PART_BITS
+    into.part[rows] = part & ((1 << _PART_BITS) - 1)
+    some = np.flatnonzero(cells.n > 0)
+    for name in _LAST:
+        if len(some) == len(rows):
+            getattr(into, name)[rows] = getattr(cells, name)  # of equal rows the last one stays: numpy promises it
+        else:
+            getattr(into, name)[rows[some]] = getattr(cells, name)[some]
 
 
 def total(cells: Cells) -> NDArray[np.float64]:

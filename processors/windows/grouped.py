@@ -75,7 +75,7 @@ class Grouped:
             return
         if len(known) < len(group):
             group, start, cells = group[known], start[known], cells[known]
-        by_district, at = merge(cells, group, start)
+        by_district, at = merge(cells, group, start // MINUTE)
         district, begins = group[at], start[at]
         sector = np.array(self._parent, np.int32)[district]
         by_sector, at = merge(by_district, sector, begins)

@@ -10,8 +10,6 @@ from processors.detectors.slots import rounds
 from processors.windows.cells import CELL, NEVER, Cells, add
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from processors.windows.watermarks import Watermarks
@@ -56,19 +54,10 @@ class Longer:
         slot, start, cells = told
         begin = begin_of(start, self.width, self._offset)
         found: list[Told] = []
-        for turn in self._turns(slot):
-            rows, begins, parts = slot[turn], begin[turn], cells[turn]
-            before = self._start.take(rows)
-            other = (before != begins) & (before != NEVER)
-            if other.any():
-                found.append((rows[other], before[other], self._cell[rows[other]]))
-            same = before == begins
-            if same.all():  # nearly always
-                self._add(rows, parts)
-                continue
-            self._add(rows[same], parts[same])
-            self._cell[rows[~same]] = parts[~same]
-            self._start[rows] = begins
+        if (self._start.take(slot) == begin).all():  # nearly always: nothing ends or begins
+            add(self._cell, slot.astype(np.intp), cells)
+        else:
+            found += self._turn(slot, begin, cells)
         over = np.flatnonzero(self._start[: len(source)] != NEVER).astype(np.int32)
         if len(over) and marks.may_pass(int(self._start[over].min()) + self.width):
             over = over[marks.passed(source[over], self._start[over] + self.width)]
@@ -80,20 +69,20 @@ class Longer:
         slots, starts, told_cells = zip(*found, strict=True)
         return np.concatenate(slots), np.concatenate(starts), Cells.concat(told_cells)
 
-    def _turns(self, slot: NDArray[np.int32]) -> Iterable[NDArray[np.intp] | slice]:
-        """Return the first window of each series, then the second, and so on."""
-        if (slot[1:] > slot[:-1]).all():  # one of each: nothing is moved
-            return (slice(None),)
-        return rounds(slot, self._mark)
-
-    def _add(self, rows: NDArray[np.int32], parts: Cells) -> None:
-        """Add *parts* to the open cells of different *rows*."""
-        if len(rows) and (rows[1:] - rows[:-1] == 1).all():  # all report: in place
-            add(self._cell[slice(int(rows[0]), int(rows[-1]) + 1)], parts)
-            return
-        cells = self._cell[rows]
-        add(cells, parts)
-        self._cell[rows] = cells
+    def _turn(self, slot: NDArray[np.int32], begin: NDArray[np.int64], cells: Cells) -> list[Told]:
+        """Add windows that begin new ones; return those that end by it."""
+        found: list[Told] = []
+        for turn in rounds(slot, self._mark):
+            rows, begins, parts = slot[turn], begin[turn], cells[turn]
+            before = self._start[rows]
+            other = (before != begins) & (before != NEVER)
+            if other.any():
+                found.append((rows[other], before[other], self._cell[rows[other]]))
+            same = before == begins
+            add(self._cell, rows[same].astype(np.intp), parts[same])
+            self._cell[rows[~same]] = parts[~same]
+            self._start[rows] = begins
+        return found
 
     def to_bytes(self, count: int) -> bytes:
         """Return the rows of the first *count* series."""

@@ -227,8 +227,9 @@ class Windows:
             slot, measured = readings["slot"][order], readings["measured"][order]
         start = begin_of(measured, MINUTE, 0)
         starts = starts_of(slot, start)
-        series = self._slots.ids[slot]
-        cells = sum_up(starts, series, measured, readings["value"][order], readings["counts"][order] != 0)
+        ordered = readings.take(order)
+        counts = ordered["counts"] != 0
+        cells = sum_up(starts, self._slots.ids[slot], measured, np.ascontiguousarray(ordered["value"]), counts)
         return slot[starts], start[starts], cells
 
     # -- state -------------------------------------------------------------------------------------------------------
