@@ -145,7 +145,7 @@ class FastRun:
         for first in range(slots.start, slots.stop, _SENT_SLOTS):
             rows: dict[str, list[tuple[int, int, float]]] = {}
             for emission in self._emissions(grid, run, first, min(_SENT_SLOTS, slots.stop - first)):
-                for report in emission.reports if emission.raw is None else ():
+                for report in emission.reports if emission.damage is None else ():
                     for metric, value in report.values.items():
                         if type(value) in {float, int}:  # and neither text nor bool, as new firmware may have it
                             rows.setdefault(metric, []).append((report.at, emission.due, float(value)))  # type: ignore[arg-type]

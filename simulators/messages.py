@@ -1,7 +1,7 @@
 """This module is what passes between the parts of the simulator: reports, emissions and messages.
 
     World + FaultPlan --> Report     what a device has measured (or believes so)
-    FaultPlan         --> Emission   what it sends in one piece, and when: late, twice, in bytes that are no format
+    FaultPlan         --> Emission   what it sends in one piece, and when: late, twice, mangled
     WireFormat        --> Message    topic and bytes in the format that it speaks
     Fleet | load | file              carries messages and never looks inside
 
@@ -47,14 +47,14 @@ class Emission:
         due: when it leaves the device, ns UTC of the world's true time.
         device: who sends it.
         reports: what it says; several are packed into one message.
-        raw: bytes that are sent in place of the encoded reports (malformed bytes, a replayed capture).
+        damage: not None: the message is mangled (`simulators.wire.damage`); two numbers in [0, 1) say how and where.
         retain: whether the broker is asked to keep it.
     """
 
     due: int
     device: str
     reports: tuple[Report, ...]
-    raw: bytes | None = None
+    damage: tuple[float, float] | None = None
     retain: bool = False
 
 

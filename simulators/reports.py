@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulators.faults import ALL, Fault, FaultKind
-from simulators.faults.payloads import firmware, mangled
+from simulators.faults.payloads import damage, firmware
 from simulators.messages import Emission, Report
 from simulators.noise import key, uniform
 
@@ -215,7 +215,7 @@ class _Sender:
             case FaultKind.LATE_BACKLOG:
                 sent = []
             case FaultKind.MALFORMED:
-                sent = [replace(sent[0], raw=mangled(grid.seed, device, report.seq, report.at, report.values))]
+                sent = [replace(sent[0], damage=damage(grid.seed, device, report.at))]
             case FaultKind.REPLAYED_RETAINED:
                 before = grid.first_after(fault.start)
                 old = [each for each in self.read(np.arange(before - _LOOK_BACK, before)) if each is not None]

@@ -55,7 +55,7 @@ def _json(messages: Iterable[Message]) -> list[Heard]:
             assert message.payload in {b"online", b"offline"}
             continue
         assert what == "readings"
-        body = json.loads(message.payload, parse_constant=_no_constant)
+        body = json.loads(message.payload.decode(), parse_constant=_no_constant)
         for item in body if isinstance(body, list) else [body]:
             assert item.keys() == {"ts", "values", "seq"}
             heard += [Heard(device, metric, item["ts"], value) for metric, value in item["values"].items()]
@@ -67,7 +67,7 @@ def _senml(messages: Iterable[Message]) -> list[Heard]:
     for message in messages:
         start, device = message.topic.split("/")
         assert start == "senml"
-        document = SenMLDocument.from_json(json.loads(message.payload, parse_constant=_no_constant))
+        document = SenMLDocument.from_json(json.loads(message.payload.decode(), parse_constant=_no_constant))
         for record in (one.to_absolute(document.base) for one in document.measurements):
             urn, metric = record.name.rsplit(":", 1)
             assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*", record.name)  # RFC 8428, 4.5.1

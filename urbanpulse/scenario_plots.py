@@ -21,6 +21,7 @@ from simulators.events import EVENTS, CityEvent, EventKind
 from simulators.faults import ALL, KINDS, Fault, FaultKind, FaultPlan
 from simulators.layout import city
 from simulators.reports import Grid, emissions, overtime
+from simulators.wire import wire_format
 from simulators.world import World
 
 if TYPE_CHECKING:
@@ -158,13 +159,14 @@ def _readings(axes: Axes, metric: str, clean: list[Emission], sent: list[Emissio
     at, values = _values(clean, metric, scale)
     true = dict(zip(at, values, strict=True))
     axes.plot(at, values, color=_TRUE, lw=1.2, label="true reading")
-    good = [emission for emission in sent if emission.raw is None]
+    good = [emission for emission in sent if emission.damage is None]
     axes.plot(*_values(good, metric, scale), color=_TOLD, lw=1.2, ls="-", label="as told")
-    bad = [e for e in sent if e.raw is not None or not isinstance(e.reports[0].values.get(metric, 0.0), float)]
+    bad = [e for e in sent if e.damage is not None or not isinstance(e.reports[0].values.get(metric, 0.0), float)]
     if bad:
         lost = [scale(emission.due) for emission in bad]
         axes.plot(lost, [true[at] for at in lost], "x", color=_TOLD, ms=4, label="no number")
-        example = bad[0].raw if bad[0].raw is not None else msgspec.json.encode(bad[0].reports[0].values)
+        said = wire_format("json", (), 0).encode(bad[0])[0].payload
+        example = said if bad[0].damage is not None else msgspec.json.encode(bad[0].reports[0].values)
         text = example.decode("ascii", "replace")
         axes.text(0, -0.3, f"told: {text[:90]}", transform=axes.transAxes, fontsize=7)
     unit = metric_of(metric).unit

@@ -23,7 +23,7 @@ __all__ = ["pack", "speak"]
 
 def speak(devices: Sequence[Device], seed: int) -> WireFormat:  # noqa: ARG001 - nothing here is random
     """Return a speaker of our JSON, with the retained status as birth and last will."""
-    return PlainFormat(device_of(devices), lambda device: readings_topic(device.id), _payload, status_topic)
+    return PlainFormat(device_of(devices), lambda device: readings_topic(device.id), _payload, presence=status_topic)
 
 
 def pack(reports: Sequence[Report]) -> bytes | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from simulators.wire.damage import LINES
 from simulators.wire.plain import PlainFormat
 from simulators.wire.values import Scalar, device_of, scalars
 
@@ -29,7 +30,7 @@ _KEY = re.compile(r"([,= ])")
 
 def speak(devices: Sequence[Device], seed: int) -> WireFormat:  # noqa: ARG001 - nothing here is random
     """Return a speaker of line protocol."""
-    return PlainFormat(device_of(devices), topic, _payload)
+    return PlainFormat(device_of(devices), topic, _payload, LINES)
 
 
 def topic(device: Device) -> str:

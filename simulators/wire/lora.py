@@ -17,18 +17,34 @@ from __future__ import annotations
 import math
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from simulators.messages import Message
 from simulators.noise import key
-from simulators.wire.values import finite, iso_ms
+from simulators.wire.damage import JSON, mangled
+from simulators.wire.values import device_of, finite, iso_ms, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from core.city import Device
     from simulators.messages import Emission, Report
 
-__all__ = ["BANDWIDTH", "PORT", "Frame", "Gateway", "Radio", "Reception", "airtime_ns", "eui", "identity", "pruned"]
+__all__ = [
+    "BANDWIDTH",
+    "PORT",
+    "Frame",
+    "Gateway",
+    "NetworkServer",
+    "Radio",
+    "Reception",
+    "airtime_ns",
+    "eui",
+    "identity",
+    "pruned",
+]
 
 PORT = 10
 BANDWIDTH = 125_000
@@ -105,6 +121,77 @@ class Radio:
                 sent.append(_frame(report, values, heard_at, luck, near))
                 heard_at -= sent[-1].airtime_ns
         return sent[::-1]
+
+
+class Card(Protocol):
+    """What all messages of a device have in common."""
+
+    @property
+    def topic(self) -> str:
+        """Return the topic above those of its events."""
+        ...
+
+
+_Card = TypeVar("_Card", bound=Card)
+
+
+class NetworkServer(Generic[_Card]):
+    """A format in which a network server speaks for its devices: a message is an event, on a topic named after it.
+
+    A device joins once: its session outlives the connection, and the frame counter goes on. There is no last will:
+    the server, not the device, talks to the broker.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        seed: int,
+        *,
+        card: Callable[[Device, int], _Card],
+        join: Callable[[_Card, int], dict[str, Any]],
+        events: Callable[[_Card, Frame], Iterable[tuple[str, dict[str, Any]]]],
+    ) -> None:
+        """Speak for *devices*: *card* of device and seed, *join* at ns UTC, *events* of a frame, `up` last."""
+        self._devices = device_of(devices)
+        self._seed = seed
+        self._radio = Radio(seed)
+        self._new_card, self._join, self._events = card, join, events
+        self._cards: dict[str, _Card] = {}
+        self._joined: set[str] = set()
+
+    def births(self, device: str, at: int) -> tuple[Message, ...]:
+        """Return the `join` of *device*, the first time."""
+        if device in self._joined:
+            return ()
+        self._joined.add(device)
+        card = self._card(device)
+        return (Message(f"{card.topic}/join", to_json(self._join(card, at))),)
+
+    def encode(self, emission: Emission) -> tuple[Message, ...]:
+        """Return the events of the frames of *emission*; what is mangled or retained is each `up`."""
+        card = self._card(emission.device)
+        messages = []
+        for frame in self._radio.frames(self._devices[emission.device], emission):
+            for name, event in self._events(card, frame):
+                payload, is_up = to_json(pruned(event)), name == "up"
+                if is_up and emission.damage is not None:
+                    payload = mangled(JSON, payload, emission.damage)
+                messages.append(Message(f"{card.topic}/{name}", payload, retain=emission.retain and is_up))
+        return tuple(messages)
+
+    def will(self, device: str, at: int) -> Message | None:  # noqa: ARG002 - the port's
+        """Return None."""
+        return None
+
+    def farewell(self, device: str, at: int) -> tuple[Message, ...]:  # noqa: ARG002 - the port's
+        """Return nothing."""
+        return ()
+
+    def _card(self, name: str) -> _Card:
+        card = self._cards.get(name)
+        if card is None:
+            card = self._cards[name] = self._new_card(self._devices[name], self._seed)
+        return card
 
 
 def _frame(report: Report, values: dict[str, Any], heard_at: int, luck: int, near: tuple[Gateway, ...]) -> Frame:

@@ -19,12 +19,13 @@ before it is a rebirth: same bdSeq, seq from 0. The devices take no commands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.metrics import KINDS
 from core.metrics import metric as metric_of
 from simulators.messages import Message
+from simulators.wire.damage import PROTOBUF, mangled
 from simulators.wire.sparkplug_payload import DataType, Metric, payload
 from simulators.wire.values import Scalar, device_of, scalars
 
@@ -151,10 +152,6 @@ class _Sparkplug:
             for report in emission.reports:
                 node.learn(scalars(report), report.at)
             messages += node.birth(due)
-        if emission.raw is not None:
-            # what was to be said would have had a number: a receiver sees the gap
-            node.seq = (node.seq + bool(emission.reports)) & 0xFF
-            return (*messages, Message(node.topic("DDATA"), emission.raw, qos=0, retain=emission.retain))
         newest = max([node.newest, *(report.seq for report in emission.reports)])
         metrics: list[Metric] = []
         for report in emission.reports:
@@ -171,6 +168,13 @@ class _Sparkplug:
             if node.told % NODE_DATA_EVERY == 0:
                 uptime = max(due - (node.born_at or 0), 0) // 1_000_000_000
                 messages.append(node.say("NDATA", due, (Metric(uptime, due, alias=_UPTIME_ALIAS),)))
+        if emission.damage is not None:  # of what the node believes to have told: a receiver sees a gap in the numbers
+            return tuple(
+                replace(said, payload=mangled(PROTOBUF, said.payload, emission.damage))
+                if "/DDATA/" in said.topic
+                else said
+                for said in messages
+            )
         return tuple(messages)
 
     def will(self, device: str, at: int) -> Message | None:

@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from simulators.messages import Message
 from simulators.noise import key
-from simulators.wire.lora import BANDWIDTH, PORT, Frame, Radio, Reception, eui, identity, pruned
-from simulators.wire.values import device_of, iso_ns, to_json
+from simulators.wire.lora import BANDWIDTH, PORT, Frame, NetworkServer, Reception, eui, identity, pruned
+from simulators.wire.values import iso_ns, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from core.city import Device
-    from simulators.messages import Emission, WireFormat
+    from simulators.messages import WireFormat
 
 __all__ = ["TENANT", "slug", "speak"]
 
@@ -38,7 +37,7 @@ _GAP = re.compile(r"[^a-z0-9]+")
 
 def speak(devices: Sequence[Device], seed: int) -> WireFormat:
     """Return a speaker of The Things Stack's messages."""
-    return _TheThingsStack(device_of(devices), seed)
+    return NetworkServer(devices, seed, card=_card, join=_join, events=_events)
 
 
 def slug(name: str) -> str:
@@ -57,6 +56,7 @@ def slug(name: str) -> str:
 class _Card:
     """What every message of a device has: `ids` beside the uplink, `facts` within it."""
 
+    seed: int
     name: str
     topic: str
     session: str
@@ -64,104 +64,75 @@ class _Card:
     facts: dict[str, msgspec.Raw]
 
 
-class _TheThingsStack:
-    def __init__(self, devices: Mapping[str, Device], seed: int) -> None:
-        self._devices = devices
-        self._seed = seed
-        self._radio = Radio(seed)
-        self._cards: dict[str, _Card] = {}
-        self._joined: set[str] = set()
+def _card(device: Device, seed: int) -> _Card:
+    kind = device.kind.replace("_", "-")
+    application = slug(f"city-{kind}")
+    ids = {
+        "device_id": slug(device.id),
+        "application_ids": {"application_id": application},
+        "dev_eui": eui(seed, device.id).upper(),
+        "join_eui": eui(seed, "join", device.kind).upper(),
+        "dev_addr": f"{0x26000000 | key(seed, device.id, 'address') & 0xFFFFFF:08X}",
+    }
+    facts: dict[str, dict[str, Any]] = {
+        "version_ids": {
+            "brand_id": "urbanpulse", "model_id": slug(kind), "hardware_version": "1.0",
+            "firmware_version": "1.0", "band_id": "EU_863_870",
+        },
+        "network_ids": {"net_id": "000013", "tenant_id": TENANT, "cluster_id": "eu1"},
+        "attributes": {"device": device.id, "kind": device.kind, "district": device.district},
+    }  # fmt: skip
+    if device.lat is not None:
+        place = {"latitude": device.lat, "longitude": device.lon, "source": "SOURCE_REGISTRY"}
+        facts["locations"] = {"user": pruned(place)}
+    return _Card(
+        seed=seed,
+        name=device.id,
+        topic=f"v3/{application}@{TENANT}/devices/{slug(device.id)}",
+        session=b64encode(identity(seed, device.id, "session").bytes).decode(),
+        ids=msgspec.Raw(to_json(ids)),
+        facts={name: msgspec.Raw(to_json(fact)) for name, fact in facts.items()},
+    )
 
-    def births(self, device: str, at: int) -> tuple[Message, ...]:
-        if device in self._joined:  # the session outlives the connection: the frame counter goes on
-            return ()
-        self._joined.add(device)
-        card = self._card(device)
-        accepted = {"session_key_id": card.session, "received_at": iso_ns(at)}
-        event = self._event(card, "join", iso_ns(at)) | {"join_accept": accepted}
-        return (Message(f"{card.topic}/join", to_json(event)),)
 
-    def encode(self, emission: Emission) -> tuple[Message, ...]:
-        card = self._card(emission.device)
-        topic = f"{card.topic}/up"
-        if emission.raw is not None:
-            return (Message(topic, emission.raw, retain=emission.retain),)
-        return tuple(
-            Message(topic, to_json(pruned(self._up(card, frame))), retain=emission.retain)
-            for frame in self._radio.frames(self._devices[emission.device], emission)
-        )
+def _join(card: _Card, at: int) -> dict[str, Any]:
+    accepted = {"session_key_id": card.session, "received_at": iso_ns(at)}
+    return _event(card, "join", iso_ns(at)) | {"join_accept": accepted}
 
-    def will(self, device: str, at: int) -> Message | None:  # noqa: ARG002 - the port's
-        return None
 
-    def farewell(self, device: str, at: int) -> tuple[Message, ...]:  # noqa: ARG002 - the port's
-        return ()
+def _events(card: _Card, frame: Frame) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "up", _up(card, frame)
 
-    def _card(self, name: str) -> _Card:
-        card = self._cards.get(name)
-        if card is None:
-            card = self._cards[name] = self._new_card(self._devices[name])
-        return card
 
-    def _new_card(self, device: Device) -> _Card:
-        kind = device.kind.replace("_", "-")
-        application = slug(f"city-{kind}")
-        ids = {
-            "device_id": slug(device.id),
-            "application_ids": {"application_id": application},
-            "dev_eui": eui(self._seed, device.id).upper(),
-            "join_eui": eui(self._seed, "join", device.kind).upper(),
-            "dev_addr": f"{0x26000000 | key(self._seed, device.id, 'address') & 0xFFFFFF:08X}",
-        }
-        facts: dict[str, dict[str, Any]] = {
-            "version_ids": {
-                "brand_id": "urbanpulse", "model_id": slug(kind), "hardware_version": "1.0",
-                "firmware_version": "1.0", "band_id": "EU_863_870",
-            },
-            "network_ids": {"net_id": "000013", "tenant_id": TENANT, "cluster_id": "eu1"},
-            "attributes": {"device": device.id, "kind": device.kind, "district": device.district},
-        }  # fmt: skip
-        if device.lat is not None:
-            place = {"latitude": device.lat, "longitude": device.lon, "source": "SOURCE_REGISTRY"}
-            facts["locations"] = {"user": pruned(place)}
-        return _Card(
-            name=device.id,
-            topic=f"v3/{application}@{TENANT}/devices/{slug(device.id)}",
-            session=b64encode(identity(self._seed, device.id, "session").bytes).decode(),
-            ids=msgspec.Raw(to_json(ids)),
-            facts={name: msgspec.Raw(to_json(fact)) for name, fact in facts.items()},
-        )
+def _event(card: _Card, what: object, at: str) -> dict[str, Any]:
+    correlation = b32encode(identity(card.seed, card.name, what).bytes).decode().rstrip("=")
+    return {"end_device_ids": card.ids, "correlation_ids": [f"as:up:{correlation}"], "received_at": at}
 
-    def _event(self, card: _Card, what: object, at: str) -> dict[str, Any]:
-        correlation = b32encode(identity(self._seed, card.name, what).bytes).decode().rstrip("=")
-        return {"end_device_ids": card.ids, "correlation_ids": [f"as:up:{correlation}"], "received_at": at}
 
-    def _up(self, card: _Card, frame: Frame) -> dict[str, Any]:
-        at = iso_ns(frame.heard_at)
-        uplink: dict[str, Any] = {
-            "session_key_id": card.session,
-            "f_port": PORT,
-            "f_cnt": frame.counter,
-            "frm_payload": b64encode(frame.payload).decode(),
-            "decoded_payload": msgspec.Raw(to_json(frame.decoded)),
-            "rx_metadata": [_reception(frame, reception, at) for reception in frame.receptions],
-            "settings": {
-                "data_rate": {
-                    "lora": {"bandwidth": BANDWIDTH, "spreading_factor": frame.spreading, "coding_rate": "4/5"}
-                },
-                "frequency": str(frame.frequency),
-                "timestamp": frame.receptions[0].clock_us,
-                "time": at,
-            },
-            "received_at": at,
-            "confirmed": False,
-            "consumed_airtime": f"{frame.airtime_ns / 1e9:.6f}s",
-            **card.facts,
-        }
-        battery = frame.report.battery
-        if battery is not None:
-            uplink["last_battery_percentage"] = {"f_cnt": frame.counter, "value": battery, "received_at": at}
-        return self._event(card, frame.report.seq, at) | {"uplink_message": uplink}
+def _up(card: _Card, frame: Frame) -> dict[str, Any]:
+    at = iso_ns(frame.heard_at)
+    uplink: dict[str, Any] = {
+        "session_key_id": card.session,
+        "f_port": PORT,
+        "f_cnt": frame.counter,
+        "frm_payload": b64encode(frame.payload).decode(),
+        "decoded_payload": msgspec.Raw(to_json(frame.decoded)),
+        "rx_metadata": [_reception(frame, reception, at) for reception in frame.receptions],
+        "settings": {
+            "data_rate": {"lora": {"bandwidth": BANDWIDTH, "spreading_factor": frame.spreading, "coding_rate": "4/5"}},
+            "frequency": str(frame.frequency),
+            "timestamp": frame.receptions[0].clock_us,
+            "time": at,
+        },
+        "received_at": at,
+        "confirmed": False,
+        "consumed_airtime": f"{frame.airtime_ns / 1e9:.6f}s",
+        **card.facts,
+    }
+    battery = frame.report.battery
+    if battery is not None:
+        uplink["last_battery_percentage"] = {"f_cnt": frame.counter, "value": battery, "received_at": at}
+    return _event(card, frame.report.seq, at) | {"uplink_message": uplink}
 
 
 def _reception(frame: Frame, reception: Reception, at: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from simulators.noise import key
+from simulators.wire.damage import GROUPS
 from simulators.wire.plain import PlainFormat
 from simulators.wire.values import Scalar, device_of, iso_ms, scalars
 
@@ -27,7 +28,9 @@ _RESERVED = re.compile(r"[|#\x00-\x1f\x7f]")
 
 def speak(devices: Sequence[Device], seed: int) -> WireFormat:
     """Return a speaker of Ultralight 2.0."""
-    return PlainFormat(device_of(devices), lambda device: f"/ul/{api_key(device, seed)}/{device.id}/attrs", _payload)
+    return PlainFormat(
+        device_of(devices), lambda device: f"/ul/{api_key(device, seed)}/{device.id}/attrs", _payload, GROUPS
+    )
 
 
 def api_key(device: Device, seed: int) -> str:

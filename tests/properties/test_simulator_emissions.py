@@ -16,6 +16,7 @@ from simulators.faults import ALL, KINDS, Fault, FaultKind, FaultPlan, Layer
 from simulators.layout import city, demo_city
 from simulators.reports import Grid, emissions, overtime
 from simulators.scenarios import load_scenario
+from simulators.wire import wire_format
 from simulators.world import World
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 WORLD = World(5, demo_city(5)[1])
 DEVICE = "weather-003"
 METRIC = "temperature"
+JSON = wire_format("json", (), 0)
 S = 1_000_000_000
 
 kinds = st.sampled_from(FaultKind)
@@ -45,7 +47,7 @@ def plan_of(kinds_in_turn: list[FaultKind], grid: Grid, first: int) -> FaultPlan
 
 
 def said(sent: list[Emission]) -> list[Report]:
-    return [report for emission in sent if emission.raw is None for report in emission.reports]
+    return [report for emission in sent if emission.damage is None for report in emission.reports]
 
 
 @settings(deadline=None, max_examples=60)
@@ -88,7 +90,7 @@ def test_packing_changes_messages_but_neither_readings_nor_bytes_that_are_none(
     packed = emissions(WORLD, plan, grid, first, slots + more, run=run, pack=pack)
 
     assert Counter(map(repr, said(alone))) == Counter(map(repr, said(packed)))
-    assert [e.raw for e in alone if e.raw is not None] == [e.raw for e in packed if e.raw is not None]
+    assert [e for e in alone if e.damage] == [e for e in packed if e.damage]
     assert all(len(e.reports) <= pack for e in packed)
     assert emissions(WORLD, plan, grid, first + slots + more, 200, run=run) == []
 
@@ -146,9 +148,9 @@ def check(fault: Fault, touched: list[Emission], changed: list[Emission]) -> Non
         case FaultKind.MALFORMED:
             assert [e.due for e in changed] == [e.due for e in touched]
             for emission in changed:
-                assert emission.raw is not None
+                (message,) = JSON.encode(emission)
                 with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
-                    msgspec.json.decode(emission.raw)
+                    msgspec.json.decode(message.payload)
         case FaultKind.MESSAGE_FLOOD:
             assert Counter(map(slot, changed)) == {slot(e): round(fault.size) for e in touched}
             assert all(e in changed for e in touched)

@@ -63,7 +63,7 @@ def said(of: FastRun, device: str) -> list[Row]:
     return [
         (device, metric, report.at, emission.due, value)
         for emission in emissions(of.world, of.plan, grid, slots.start, count, run=slots)
-        if emission.raw is None
+        if emission.damage is None
         for report in emission.reports
         for metric, value in report.values.items()
         if isinstance(value, float) and not isinstance(value, bool)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from core.city import Device
@@ -13,6 +15,7 @@ from core.errors import SettingsError
 from core.metrics import metric as metric_of
 from simulators.messages import Emission, Report
 from simulators.wire import FORMATS, wire_format
+from simulators.wire.damage import GROUPS, JSON, LINES, PROTOBUF
 from simulators.wire.senml import unit_of
 from tests.decoders import DECODERS, Heard
 
@@ -110,18 +113,38 @@ def test_another_seed_makes_other_bytes(
     assert wire_format(name, devices, 7).encode(emission) != wire_format(name, devices, 8).encode(emission)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_raw_bytes_replace_the_payload_on_the_topic_of_the_readings(name: str) -> None:
-    wire = wire_format(name, (AIR,), 7)
-    wire.births("air-01", AT)
-    said = (Report(AT, 1, {"pm25": 12.5}), Report(AT, 2, {"pm25": 12.75}))
+WAYS = {"line": LINES, "ultralight": GROUPS, "sparkplug": PROTOBUF}
 
-    honest = wire.encode(Emission(AT, "air-01", said))
-    (raw,) = wire.encode(Emission(AT, "air-01", said, raw=b"\xffno format", retain=True))
-    (empty,) = wire.encode(Emission(AT, "air-01", (), raw=b""))
 
-    assert {message.topic for message in honest} == {raw.topic} == {empty.topic}
-    assert (raw.payload, raw.retain, empty.payload, empty.retain) == (b"\xffno format", True, b"", False)
+@pytest.mark.parametrize(
+    ("name", "how"), [(name, how) for name in FORMATS for how in range(len(WAYS.get(name, JSON)))]
+)  # fmt: skip
+def test_a_mangled_message_is_sent_as_before_and_nobody_reads_it_wherever_it_happens(name: str, how: int) -> None:
+    ways = WAYS.get(name, JSON)
+    honest = Emission(AT, "air-01", (Report(AT, 1, {"pm25": 12.5, "no2": 30.25}, battery=80.0, rssi=-90.0),))
+
+    def said(emission: Emission) -> tuple[list[Message], Message]:
+        wire = wire_format(name, (AIR,), 7)
+        births = list(wire.births("air-01", AT))
+        (message,) = wire.encode(emission)
+        return births, message
+
+    births, clean = said(honest)
+    assert not is_unread(name, births, clean)
+    for where in np.linspace(0, 0.999, 40).tolist():
+        _, wrong = said(replace(honest, damage=((how + 0.5) / len(ways), where)))
+
+        assert wrong == replace(clean, payload=wrong.payload)
+        assert is_unread(name, births, wrong), (ways[how][0], where, wrong.payload)
+
+
+def is_unread(name: str, births: list[Message], message: Message) -> bool:
+    """Tell whether a decoder that has heard *births* refuses *message*, or finds nothing in it."""
+    before = DECODERS[name](births)
+    try:
+        return DECODERS[name]([*births, message]) == before
+    except Exception:  # noqa: BLE001 - seven libraries, each with errors of its own
+        return True
 
 
 @pytest.mark.parametrize("name", FORMATS)
