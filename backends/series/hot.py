@@ -1,23 +1,23 @@
 """This module is a reader's copy of the journal: unpacked once, appended to, trimmed when batches are sealed.
 
-Chunks of at least `_CHUNK` rows keep a query over the journal to a few vector operations, however small the
-batches were. At most `limit` rows stay in memory; what is beyond is unpacked again for each query.
+Batches are gathered into chunks of `_CHUNK` rows. One that is full is sorted and made unique, once: a question then
+adds its rows up as they stand, where it had to sort all of the journal. At most `limit` rows stay in memory; what is
+beyond is unpacked again for each question.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import structlog
 
-from backends.series.columns import concat, empty, take, unpack
+from backends.series.columns import concat, empty, keep_last, unpack
 from core.errors import MalformedPayload
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from backends.series.columns import Columns, Layout
 
@@ -30,24 +30,29 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Unsealed:
-    """Rows of consecutive batches in the order of writing, at least one, and their first and last time in ns."""
+    """Rows of consecutive batches, at least one, and their first and last time in ns.
+
+    They are in the order of writing, or, if *is_sorted*, by series and time with the last written of each identity.
+    """
 
     rows: Columns
     lo: int
     hi: int
+    is_sorted: bool
 
     @classmethod
-    def of(cls, layout: Layout, rows: Columns) -> Unsealed:
+    def of(cls, layout: Layout, rows: Columns, *, is_sorted: bool = False) -> Unsealed:
         """Return *rows* with their times."""
-        return cls(rows, int(rows[layout.time].min()), int(rows[layout.time].max()))
+        return cls(rows, int(rows[layout.time].min()), int(rows[layout.time].max()), is_sorted)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Some batches; `ids[i]` is the one that ends before row `ends[i]`."""
+    """The batches from *first* to *last*, which have *n* rows."""
 
-    ids: tuple[int, ...]
-    ends: tuple[int, ...]
+    first: int
+    last: int
+    n: int
     hot: Unsealed
 
 
@@ -62,25 +67,20 @@ class HotRows:
 
     def refresh(self, db: sqlite3.Connection, through: int) -> list[Unsealed]:
         """Return all rows of batches above *through*, in the order of writing."""
-        self._trim(through)
-        held = sum(chunk.ends[-1] for chunk in self._chunks)
+        self._trim(db, through)
+        held = sum(chunk.n for chunk in self._chunks)
         fresh: list[tuple[int, Columns]] = []
         beyond: list[Columns] = []
         waiting = 0
-        for batch, data in db.execute(
-            "SELECT id, data FROM batch WHERE id > ? AND kind = ? ORDER BY id",
-            (max(self._seen, through), self._layout.kind),
-        ):
-            rows = self._unpack(batch, data)
+        for batch, rows in self._batches(db, max(self._seen, through)):
             n = len(rows["series"])
-            if n == 0:
-                self._seen = batch if not beyond else self._seen
-                continue
-            if beyond or held + n > self._limit:
+            if n and (beyond or held + n > self._limit):
                 beyond.append(rows)
                 continue
-            self._seen = batch
-            fresh.append((batch, rows))
+            if not beyond:
+                self._seen = batch
+            if n:
+                fresh.append((batch, rows))
             held += n
             waiting += n
             if waiting >= _CHUNK:
@@ -90,33 +90,35 @@ class HotRows:
         rest = [Unsealed.of(self._layout, concat(self._layout, beyond))] if beyond else []
         return [chunk.hot for chunk in self._chunks] + rest
 
-    def _unpack(self, batch: int, data: bytes) -> Columns:
-        try:
-            return unpack(self._layout, data)
-        except MalformedPayload as error:
-            log.error("series journal batch unreadable", batch=batch, error=str(error))  # noqa: TRY400 - no trace
-            return empty(self._layout)
+    def _batches(self, db: sqlite3.Connection, after: int, last: int = 1 << 62) -> Iterator[tuple[int, Columns]]:
+        for batch, data in db.execute(
+            "SELECT id, data FROM batch WHERE id > ? AND id <= ? AND kind = ? ORDER BY id",
+            (after, last, self._layout.kind),
+        ):
+            try:
+                yield batch, unpack(self._layout, data)
+            except MalformedPayload as error:
+                log.error("series journal batch unreadable", batch=batch, error=str(error))  # noqa: TRY400 - no trace
+                yield batch, empty(self._layout)
 
     def _append(self, batches: list[tuple[int, Columns]]) -> None:
         if not batches:
             return
-        ids = tuple(batch for batch, _ in batches)
-        pieces = [rows for _, rows in batches]
-        ends = tuple(accumulate(len(rows["series"]) for rows in pieces))
-        if self._chunks and self._chunks[-1].ends[-1] < _CHUNK:
-            last = self._chunks.pop()
-            ids, pieces = last.ids + ids, [last.hot.rows, *pieces]
-            ends = last.ends + tuple(end + last.ends[-1] for end in ends)
-        self._chunks.append(_Chunk(ids, ends, Unsealed.of(self._layout, concat(self._layout, pieces))))
+        first, last, pieces = batches[0][0], batches[-1][0], [rows for _, rows in batches]
+        n = sum(len(rows["series"]) for rows in pieces)
+        if self._chunks and not self._chunks[-1].hot.is_sorted:
+            open_one = self._chunks.pop()
+            first, n, pieces = open_one.first, n + open_one.n, [open_one.hot.rows, *pieces]
+        rows = concat(self._layout, pieces)
+        if n >= _CHUNK:
+            rows = keep_last(self._layout, rows)
+        self._chunks.append(_Chunk(first, last, n, Unsealed.of(self._layout, rows, is_sorted=n >= _CHUNK)))
 
-    def _trim(self, through: int) -> None:
-        self._chunks = [chunk for chunk in self._chunks if chunk.ids[-1] > through]
-        if self._chunks and self._chunks[0].ids[0] <= through:
-            first = self._chunks[0]
-            cut = bisect_right(first.ids, through)
-            gone = first.ends[cut - 1]
-            self._chunks[0] = _Chunk(
-                first.ids[cut:],
-                tuple(end - gone for end in first.ends[cut:]),
-                Unsealed.of(self._layout, take(first.hot.rows, slice(gone, None))),
-            )
+    def _trim(self, db: sqlite3.Connection, through: int) -> None:
+        cut = [chunk for chunk in self._chunks if chunk.first <= through < chunk.last]
+        self._chunks = [chunk for chunk in self._chunks if chunk.first > through]
+        for chunk in cut:  # at most one: its batches are still there, so it is made again of those that remain
+            left = [(batch, rows) for batch, rows in self._batches(db, through, chunk.last) if len(rows["series"])]
+            later, self._chunks = self._chunks, []
+            self._append(left)
+            self._chunks += later

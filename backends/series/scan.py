@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backends.series.columns import DAY, HOUR, READINGS, ROLLUP, VALUES, concat, empty, keep_last, take
+from backends.series.hot import Unsealed
 from backends.series.spans import overlaps
 from backends.series.statistics import WHOLE, fold, points
 
@@ -89,8 +90,10 @@ def scan(
     floor = view.floor[READINGS.kind]
     raw = _parts(view, READINGS, series, max(start, floor), end)
     hot = _hot(view, series, max(start, floor), end)
-    hot_days = hot["measured"] // DAY
-    mixed = {part.day for part in raw if part.level == 0} | set(np.unique(hot_days).tolist())
+    mixed = {part.day for part in raw if part.level == 0}
+    for piece in hot:
+        days = {piece.lo // DAY, piece.hi // DAY}
+        mixed |= days if len(days) == 1 else set(np.unique(piece.rows["measured"] // DAY).tolist())
 
     def rolled_up(day: int) -> bool:
         if day * DAY < floor:
@@ -108,7 +111,7 @@ def scan(
     for day in sorted(mixed - done):
         parts = [part for part in raw if part.day == day]
         span = (max(start, floor, day * DAY), min(end, (day + 1) * DAY))
-        today = take(hot, hot_days == day)
+        today = _within(hot, day * DAY, (day + 1) * DAY)
         pieces += _mixed(files, parts, today, series, label, span, width, needs, rows_at_once=rows_at_once)
     rows = fold(pieces, width)
     return {**rows, "hour": rows["hour"] // width * width}
@@ -123,23 +126,37 @@ def _parts(view: View, layout: Layout, series: NDArray[np.int32], start: int, en
     ]
 
 
-def _hot(view: View, series: NDArray[np.int32], start: int, end: int) -> Columns:
+def _hot(view: View, series: NDArray[np.int32], start: int, end: int) -> list[Unsealed]:
+    """Return the unsealed readings of *series* in [start, end), in the order of writing."""
+    first, last = int(series[0]), int(series[-1])
+    whole = last - first + 1 == len(series)
     found = []
-    for hot in view.hot[READINGS.kind]:
-        if hot.lo >= end or hot.hi < start:
-            continue
-        rows = hot.rows
-        at = np.flatnonzero((rows["measured"] >= start) & (rows["measured"] < end))
-        at = at[np.isin(rows["series"][at], series)]
-        if len(at):
-            found.append({name: rows[name][at] for name in VALUES.names})
-    return concat(VALUES, found)
+    for hot in _within(view.hot[READINGS.kind], start, end):
+        asked = hot.rows["series"]
+        rows = take(hot.rows, (asked >= first) & (asked <= last) if whole else np.isin(asked, series))
+        if len(rows["series"]):
+            found.append(Unsealed.of(VALUES, rows, is_sorted=hot.is_sorted))
+    return found
+
+
+def _within(hot: Sequence[Unsealed], start: int, end: int) -> list[Unsealed]:
+    """Return what of *hot* is in [start, end)."""
+    found = []
+    for piece in hot:
+        if start <= piece.lo and piece.hi < end:
+            found.append(piece)
+        elif piece.lo < end and piece.hi >= start:
+            time = piece.rows["measured"]
+            rows = take(piece.rows, (time >= start) & (time < end))
+            if len(rows["series"]):
+                found.append(Unsealed.of(VALUES, rows, is_sorted=piece.is_sorted))
+    return found
 
 
 def _mixed(
     files: Parquet,
     parts: Sequence[Part],
-    hot: Columns,
+    hot: Sequence[Unsealed],
     series: NDArray[np.int32],
     label: NDArray[np.int32],
     span: tuple[int, int],
@@ -153,30 +170,50 @@ def _mixed(
     merged = [part for part in parts if part.level > 0]
     if merged:  # they have no series in common, so they count as one
         spans.append((min(part.lo for part in merged), max(part.hi for part in merged)))
-    if len(hot["series"]):
-        spans.append((int(hot["measured"].min()), int(hot["measured"].max())))
+    spans += [(piece.lo, piece.hi) for piece in hot if piece.is_sorted]
+    loose = [piece for piece in hot if not piece.is_sorted]
+    if loose:  # they may repeat each other's readings, so they count as one
+        spans.append((min(piece.lo for piece in loose), max(piece.hi for piece in loose)))
     found = [(max(lo, span[0]), min(hi + 1, span[1])) for lo, hi in overlaps(spans)]
     shared = [(lo, hi) for lo, hi in found if lo < hi]
     if len(shared) > _SHARED:
         shared = [(shared[0][0], shared[-1][1])]
     touched = [part for part in parts if any(part.lo < hi and part.hi >= lo for lo, hi in shared)]
     question = _Question(series, label, span, width, needs)
+    again, pieces = _apart(hot, shared)
+    pieces = [_fold_points(points(rows), series, label, width) for rows in pieces]
     if not touched:
-        return [question.ask(files, READINGS, parts), _fold_rows(points(hot), series, label, width)]
+        pieces.append(_fold_points(points(keep_last(VALUES, again)), series, label, width))
+        return [*pieces, question.ask(files, READINGS, parts)]
     if sum(_rows_within(part, shared) for part in touched) <= rows_at_once:  # mostly: the moment between two parts
         both = question.ask_once(files, parts, shared, rows_at_once)
         if both is not None:
-            inside = np.zeros(len(hot["series"]), bool)
-            for lo, hi in shared:
-                inside |= (hot["measured"] >= lo) & (hot["measured"] < hi)
-            again = concat(ROLLUP, [both[1], points(take(hot, inside))])
-            return [both[0], *(_fold_rows(rows, series, label, width) for rows in (again, points(take(hot, ~inside))))]
-    pieces = [question.ask(files, READINGS, parts, outside=shared)]
+            rows = keep_last(ROLLUP, concat(ROLLUP, [both[1], points(again)]))
+            return [*pieces, both[0], _fold_points(rows, series, label, width)]
+    pieces.append(question.ask(files, READINGS, parts, outside=shared))
     paths = [part.path for part in touched]
     for some in np.array_split(series, min(1 + sum(part.n for part in touched) // rows_at_once, len(series))):
         sealed = files.read(VALUES, paths, series=(int(some[0]), int(some[-1])), spans=shared)
-        pieces.append(_fold_rows(points(concat(VALUES, [sealed, hot])), some, label[np.isin(series, some)], width))
+        both_of = concat(VALUES, [sealed, again])
+        rows = keep_last(VALUES, take(both_of, np.isin(both_of["series"], some)))
+        pieces.append(_fold_points(points(rows), some, label[np.isin(series, some)], width))
     return pieces
+
+
+def _apart(hot: Sequence[Unsealed], shared: Sequence[tuple[int, int]]) -> tuple[Columns, list[Columns]]:
+    """Return what of *hot* is in *shared*, in the order of writing, and the rest by pieces, sorted and unique each."""
+    inside: list[Columns] = []
+    rest: list[Columns] = []
+    loose: list[Columns] = []
+    for piece in hot:
+        time = piece.rows["measured"]
+        mask = np.zeros(len(time), bool)
+        for lo, hi in shared:
+            if piece.lo < hi and piece.hi >= lo:
+                mask |= (time >= lo) & (time < hi)
+        inside.append(take(piece.rows, mask))
+        (rest if piece.is_sorted else loose).append(take(piece.rows, ~mask))
+    return concat(VALUES, inside), [*rest, keep_last(VALUES, concat(VALUES, loose))]
 
 
 def _rows_within(part: Part, spans: Sequence[tuple[int, int]]) -> float:
@@ -297,7 +334,7 @@ def _as_rollup(piece: Columns) -> Columns:
     return {name: np.asarray(piece[name], dtype) for name, dtype in ROLLUP.columns}
 
 
-def _fold_rows(rows: Columns, series: NDArray[np.int32], label: NDArray[np.int32], width: int) -> Columns:
-    """Return what *series* did in *rows*: points of single readings in the order of writing."""
-    found = fold([keep_last(ROLLUP, take(rows, np.isin(rows["series"], series)))], width)
+def _fold_points(rows: Columns, series: NDArray[np.int32], label: NDArray[np.int32], width: int) -> Columns:
+    """Return what *series* did in *rows*, points of single readings that are sorted and unique."""
+    found = fold([rows], width)
     return {**found, "series": label[np.searchsorted(series, found["series"])]}

@@ -535,22 +535,24 @@ def test_a_reader_answers_the_same_whether_the_journal_fits_its_cache_or_not(bui
         assert house.reader.count() == 5 * (i + 1)
 
     assert house.reader.readings(1, START, NOW, 100).value.tolist() == [float(i) for i in range(50)]
-    assert sum(chunk.ends[-1] for chunk in house.reader._hot[0]._chunks) == 25
+    assert sum(chunk.n for chunk in house.reader._hot[0]._chunks) == 25
 
 
 @pytest.mark.parametrize("through", range(6))
+@pytest.mark.parametrize(("chunk", "chunks"), [(65_536, 1), (12, 1), (10, 2), (5, 3)])
 def test_sealed_batches_are_trimmed_from_the_cache_wherever_sealing_stopped(
-    build: Callable[..., House], through: int
+    build: Callable[..., House], monkeypatch: pytest.MonkeyPatch, through: int, chunk: int, chunks: int
 ) -> None:
+    monkeypatch.setattr("backends.series.hot._CHUNK", chunk)
     house = build(seal_seconds=1e9)
     hot = HotRows(READINGS, 1000)
     for i in range(3):
         house.write(rows(5, at=START + i * HOUR, value=i * 5))
-    assert len(hot.refresh(house.writer._db, 0)) == 1
+    assert len(hot.refresh(house.writer._db, 0)) == chunks
     for i in range(3, 5):
         house.write(rows(5, at=START + i * HOUR, value=i * 5))
 
-    left = concat(READINGS, [chunk.rows for chunk in hot.refresh(house.writer._db, through)])
+    left = concat(READINGS, [piece.rows for piece in hot.refresh(house.writer._db, through)])
 
     assert left["value"].tolist() == [float(i) for i in range(through * 5, 25)]
 
