@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put long tests first and browser tests last, give real processes time, and leave the soak runs to `make soak`.
+    """Put long tests first and browser tests last, and leave the soak runs to `make soak`.
 
     The browser's driver keeps an event loop running in its process until the end, so nothing may come after it there.
     """
-    for item in items:
-        if "acceptance" in item.keywords and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(400))
     items.sort(key=lambda item: 2 if "browser" in item.keywords else int("acceptance" not in item.keywords))
     if "soak" in (config.option.markexpr or ""):
         return
