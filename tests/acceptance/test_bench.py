@@ -21,6 +21,7 @@ pytestmark = pytest.mark.acceptance
         pytest.param("store", {"seal_cpu_s_per_M", "merged_bytes_per_row"}, id="store"),
         pytest.param("pipeline", {"cpu_seconds_per_million", "publish_to_stored_ms_p50"}, id="pipeline"),
         pytest.param("quality", {"us_per_reading_100000", "us_in_burst_500"}, id="quality"),
+        pytest.param("liveness", {"us_hear_100k", "us_all_100k", "us_burst_100k"}, id="liveness"),
         pytest.param("windows", {"us_per_reading_100k", "state_bytes_100k"}, id="windows"),
         pytest.param("simulate", {"load", "fleet", "fast", "encode"}, id="simulate"),
         pytest.param("ingest", {"ratio_to_mosquitto_sub"}, id="ingest", marks=pytest.mark.soak),
@@ -37,6 +38,7 @@ def test_a_quick_run_prints_one_json_object(script: str, keys: set[str]) -> None
 def test_every_script_is_tried() -> None:
     assert {path.stem for path in BENCH.glob("[a-z]*.py")} == {
         "detect",
+        "liveness",
         "store",
         "pipeline",
         "quality",
