@@ -24,7 +24,7 @@ _WHY = {
     "novelty.flat": "it repeats one value for longer than ever before",
     "novelty.jump": "a sudden step",
     "novelty.spike": "the reading before stood alone",
-    "novelty.peer": "it has drifted away from the sensors near by",
+    "novelty.peer": "it no longer goes with the sensors near by",
     "threshold.above": "above the limit",
     "threshold.below": "below the limit",
     "range": "outside what the metric can be",

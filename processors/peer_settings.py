@@ -23,5 +23,7 @@ class PeerSettings(BaseModel):
     long_hours: float = Field(default=48.0, gt=0, description="the longer one")
     slow_days: float = Field(default=14.0, gt=0, description="memory of what is usual")
     ripe_days: float = Field(default=2.0, gt=0, description="a series younger than this is not judged")
-    threshold: float = Field(default=5.6, gt=0, description="distance in usual distances that is severity 1")
+    threshold: float = Field(default=6.2, gt=0, description="distance in usual distances that is severity 1")
+    block_seconds: float = Field(default=1800.0, ge=10, description="half of what is compared for a step")
+    step_threshold: float = Field(default=7.8, gt=0, description="step in usual steps that is severity 1")
     still: float = Field(default=0.6, gt=0, le=1, description="share of unchanged rounds from which nothing is said")

@@ -1,4 +1,4 @@
-"""This module is the bank of peers: it notices a sensor that slowly leaves those beside it.
+"""This module is the bank of peers: it notices a sensor that leaves those beside it, slowly or at once.
 
 The peers of a series are its nearest series of the same metric. Comparison happens in *rounds* of five minutes of
 measured time, at ticks of the log and nowhere else, so nothing hangs on how readings were cut into batches or on the
@@ -8,8 +8,10 @@ order in which devices spoke:
     z = r / usual |r|                                                   in its own measure
     e = z - b x (median z of the peers)                                 what the peers do not explain; b is learned
     u = e / usual |e|, less while the peers themselves are far off      a storm makes neighbours differ, too
-    E = u smoothed over half a day and two days; severity = |E| / (usual |E| x threshold)
+    E = u smoothed over half a day and two days; drift = |E| / (usual |E| x threshold)
+    S = mean e of the last hour - mean e of the hour before; step = |S| / (usual |S| x threshold), each half hour
 
+Severity is the greater of drift to the third power and step to the second: so equal severities are about equally rare.
 All is scored before it is learned, and learned clipped. A round closes when half of the series that spoke in the last
 one have measured past its end; a device whose clock runs ahead cannot close it, one that is silent cannot hold it for
 long. The bank says nothing of a series without a place, with fewer than three peers, in its first two days, or one that
@@ -39,13 +41,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "PeerBank", "Round"]
 
-_VERSION = 1
+_VERSION = 2
 _S = 1_000_000_000
 _DAY = 86_400.0
 _HOURS = 24
 _CLIP = 50.0  # measures beyond which a deviation says no more
 _LEARN_CLIP = 4.0  # usual sizes up to which one is learned
-_WANDER_CLIP = 2.0
+_WANDER_CLIP = 1.3  # a fault must not teach that it is usual; one that stays is learned by the profile
+_STEP_CLIP = 5.0
+_SEVEREST = 1e3
 _TRUST = 3.0  # deviations up to which the peers' weight b is learned
 _TINY = 1e-9
 _COLUMNS: tuple[tuple[str, str], ...] = (
@@ -65,11 +69,19 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
     ("off_long", "<f4"),
     ("wander_short", "<f4"),
     ("wander_long", "<f4"),
+    ("block", "<i8"),  # number of the current half hour
+    ("block_total", "<f4"),  # of e in it, and how many
+    ("block_count", "<f4"),
+    ("block_1", "<f4"),  # mean e of the three half hours before it, the newest first; NaN = not known
+    ("block_2", "<f4"),
+    ("block_3", "<f4"),
+    ("usual_step", "<f4"),  # |S|
+    ("step", "<f4"),  # as of the end of the last half hour
     ("severity", "<f4"),  # of its last round
     ("lat", "<f8"),  # NaN = unknown
     ("lon", "<f8"),
 )
-_UNKNOWN = {"lat": np.nan, "lon": np.nan}
+_UNKNOWN = {"lat": np.nan, "lon": np.nan, "block_1": np.nan, "block_2": np.nan, "block_3": np.nan}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +257,21 @@ class PeerBank:
         ripe_s = f4(settings.ripe_days * _DAY)
         ripe = seen >= ripe_s
         # of a young series it is not known yet how far it wanders
-        needed = f4(settings.threshold) * (f4(1) + f4(2 * _DAY) / np.maximum(seen, ripe_s))
-        severity = np.zeros(len(rows), f4)
+        young = f4(1) + f4(2 * _DAY) / np.maximum(seen, ripe_s)
+        drift = np.zeros(len(rows), f4)
         for name, hours, least in (("short", settings.short_hours, 0.3), ("long", settings.long_hours, 0.15)):
             off, wander = c[f"off_{name}"][rows], np.maximum(c[f"wander_{name}"][rows], f4(least))
             off = np.where(both, off + gone / (f4(hours * 3600) + gone) * (u - off), off)
-            severity = np.maximum(severity, np.where(both & ripe, np.abs(off) / (wander * needed), f4(0)))
+            needed = f4(settings.threshold) * young * wander
+            drift = np.maximum(drift, np.where(both & ripe, np.abs(off) / needed, f4(0)))
             c[f"off_{name}"][rows] = off
             held = np.where(ripe, np.minimum(np.abs(off), f4(_WANDER_CLIP) * wander), np.abs(off))
             old = c[f"wander_{name}"][rows]
             c[f"wander_{name}"][rows] = np.where(both, old + pace * (held - old), old)
+
+        self._turn(rows, at, e, both, seen)
+        step = np.where(both & ripe, c["step"][rows] / (f4(settings.step_threshold) * young), f4(0))
+        severity = np.minimum(np.maximum(drift * drift * drift, step * step), f4(_SEVEREST))
 
         same = ((x == c["last"][rows]) & (seen > 0)).astype(f4)
         rest = c["rest"][rows] + np.maximum(grow, f4(0.005)) * (same - c["rest"][rows])
@@ -265,6 +282,37 @@ class PeerBank:
         judged = np.flatnonzero(both & ripe)
         order = judged[np.argsort(self._slots.ids[rows[judged]], kind="stable")]
         return Round(at, self._slots.ids[rows[order]], severity[order].astype(f4), x[order])
+
+    def _turn(
+        self,
+        rows: NDArray[np.intp],
+        at: int,
+        e: NDArray[np.float32],
+        both: NDArray[np.bool_],
+        seen: NDArray[np.float32],
+    ) -> None:
+        """Compare the last hour with the one before, where a half hour has ended, and book *e*."""
+        c, f4, length = self._columns, np.float32, self.settings.block_seconds
+        block = (at - 1) // round(length * _S)
+        ended = block - c["block"][rows]
+        over, gone = rows[ended > 0], ended[ended > 0]
+        if len(over):
+            count = c["block_count"][over]
+            one = np.where(count > 0, c["block_total"][over] / np.maximum(count, f4(1)), f4(np.nan)).astype(f4)
+            two, three, four = (c[f"block_{k}"][over] for k in (1, 2, 3))
+            turn = np.abs((one + two) - (three + four)) / f4(2)
+            usual = c["usual_step"][over]
+            known = ~np.isnan(turn) & (gone == 1)
+            c["step"][over] = np.where(known & (usual > 0), turn / np.maximum(usual, f4(_TINY)), f4(0))
+            rate = f4(length) / np.clip(seen[ended > 0], f4(length), f4(self.settings.slow_days * _DAY))
+            held = np.where(usual > 0, np.minimum(turn, f4(_STEP_CLIP) * usual), turn)
+            c["usual_step"][over] = np.where(known, usual + rate * (held - usual), usual)
+            for k, mean in enumerate((one, two, three), 1):  # a half hour without a word breaks the row
+                c[f"block_{k}"][over] = np.where(gone == 1, mean, f4(np.nan))
+            c["block"][over] = block
+            c["block_total"][over], c["block_count"][over] = 0.0, 0.0
+        c["block_total"][rows] += np.where(both, e, f4(0))
+        c["block_count"][rows] += both
 
     def _median(self, rows: NDArray[np.intp], at: int) -> NDArray[np.float32]:
         """Return the median deviation of the peers of *rows* that spoke lately; NaN where too few did."""

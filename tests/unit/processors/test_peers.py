@@ -68,6 +68,29 @@ def test_a_drift_that_hides_in_the_common_wander_is_found_and_only_there() -> No
     assert [k for k in range(SENSORS) if k != 5 and _worst(found, k) >= 1] == []
 
 
+def test_a_step_is_found_within_an_hour_or_two_and_only_there() -> None:
+    values = _city(14)
+    values[10 * DAY + 7 :, 5] += 10  # the common wander moves as far
+
+    found = _run(_bank(), values)
+
+    first = next(r.at for r in found if (r.severity[r.series == 5] >= 1).any())
+    assert 0 < first - (START + (10 * DAY + 7) * STEP) <= 2 * 3600 * 10**9
+    assert [k for k in range(SENSORS) if k != 5 and _worst(found, k) >= 1] == []
+
+
+def test_a_step_behind_a_silence_is_left_to_the_slower_comparison() -> None:
+    values = _city(14)
+    values[10 * DAY : 10 * DAY + 12, 5] = np.nan
+    values[10 * DAY + 12 :, 5] += 10
+
+    found = _run(_bank(), values)
+
+    hours = [r for r in found if 0 <= r.at - START - 10 * DAY * STEP <= 4 * 3600 * 10**9]
+    assert _worst(hours, 5) < 1
+    assert _worst(found, 5) >= 1  # drift
+
+
 def test_what_all_do_together_is_nobodys_drift() -> None:
     values = _city(14)
     values[10 * DAY : 12 * DAY] += np.linspace(0, 12, 2 * DAY)[:, None]
@@ -184,7 +207,7 @@ def test_a_state_that_is_cut_short_or_of_another_version_is_refused(cut: int) ->
     with pytest.raises(MalformedPayload, match=r"bank of peers|column"):
         PeerBank.from_bytes(data[:cut])
     with pytest.raises(MalformedPayload, match="version 9"):
-        PeerBank.from_bytes(data.replace(b"\xa7version\x01", b"\xa7version\x09", 1))
+        PeerBank.from_bytes(data.replace(b"\xa7version\x02", b"\xa7version\x09", 1))
 
 
 def test_the_nearest_are_those_of_the_same_kind_first_and_never_of_the_same_device() -> None:
