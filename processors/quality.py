@@ -107,10 +107,11 @@ class QualityCheck:
                 break
             who = slot[first]
             order = np.argsort(who)  # neighbours in memory: fewer misses, by far more than sorting costs
-            now, who = now[order], who[order]
+            now, places = now.take(order), who.take(order).astype(np.intp)
             for begin in range(0, len(now), _AT_ONCE):
-                at, here = now[begin : begin + _AT_ONCE], who[begin : begin + _AT_ONCE]
-                mask[at] |= self._step(here, batch.measured[at], batch.received[at], batch.value[at], kind[at], known)
+                at, here = now[begin : begin + _AT_ONCE], places[begin : begin + _AT_ONCE]
+                measured, received = batch.measured.take(at), batch.received.take(at)
+                mask[at] |= self._step(here, measured, received, batch.value.take(at), kind.take(at), known)
             rows, slot = rows[~first], slot[~first]
         suspect = scores.severity >= self.settings.suspect_severity
         suspect &= (scores.reason != Reason.FLAT) | ((mask & _FLAT) != 0)
@@ -119,7 +120,7 @@ class QualityCheck:
 
     def _step(
         self,
-        slot: NDArray[np.int32],
+        slot: NDArray[np.intp],
         measured: NDArray[np.int64],
         received: NDArray[np.int64],
         value: NDArray[np.float64],
@@ -149,7 +150,7 @@ class QualityCheck:
 
     def _learn(
         self,
-        slot: NDArray[np.int32],
+        slot: NDArray[np.intp],
         columns: NDArray[np.float64],
         times: NDArray[np.int64],
         elapsed: NDArray[np.int64],
