@@ -77,10 +77,6 @@ def _city() -> Board:
             unit="short",
             of="sum",
         ),
-        6,
-        4,
-    )
-    board.add(
         figure(
             "Series reporting",
             "Series (a metric of a device) with at least one reading in the time shown.",
@@ -90,10 +86,6 @@ def _city() -> Board:
             ),
             unit="short",
         ),
-        6,
-        4,
-    )
-    board.add(
         figure(
             "Flagged readings",
             "Readings that quality checks or detectors marked; their values are stored unaltered.",
@@ -102,10 +94,6 @@ def _city() -> Board:
             steps=_FLAGGED,
             of="sum",
         ),
-        6,
-        4,
-    )
-    board.add(
         figure(
             "Newest reading",
             "When the newest reading was measured. It should be seconds ago.",
@@ -113,8 +101,8 @@ def _city() -> Board:
             unit="dateTimeFromNow",
             columns="/^[Tt]ime$/",
         ),
-        6,
-        4,
+        width=6,
+        height=4,
     )
     board.add(
         lines(
@@ -123,9 +111,7 @@ def _city() -> Board:
             Ask(f'SELECT count("value") {where} GROUP BY time($__interval), "district" fill(0)', "$tag_district"),
             unit="short",
             stacked=True,
-        )
-    )
-    board.add(
+        ),
         lines(
             "Flagged readings by district",
             "Readings marked by quality checks or detectors. A rise in one district is an event or a gateway fault.",
@@ -135,7 +121,7 @@ def _city() -> Board:
             ),
             unit="short",
             stacked=True,
-        )
+        ),
     )
     board.row("How the city is")
     for title, metric, text in (
@@ -154,10 +140,12 @@ def _city() -> Board:
                 unit=unit_of(metric),
                 steps=_steps(metric) if metric in _BANDS else (),
             ),
-            8,
+            width=8,
         )
     board.row("Alerts")
-    board.add(alerts("Alerts", "What `urbanpulse grafana push --annotations` noted.", ("urbanpulse", "alert")), 24)
+    board.add(
+        alerts("Alerts", "What `urbanpulse grafana push --annotations` noted.", ("urbanpulse", "alert")), width=24
+    )
     return board
 
 
@@ -178,8 +166,8 @@ def _district() -> Board:
             Ask(f'SELECT mean("value") {where} GROUP BY time($__interval), "metric" fill(none)', "$tag_metric"),
             unit="by metric",
         ),
-        24,
-        9,
+        width=24,
+        height=9,
     )
     board.add(
         lines(
@@ -191,9 +179,7 @@ def _district() -> Board:
                 "$tag_metric $col",
             ),
             unit="by metric",
-        )
-    )
-    board.add(
+        ),
         lines(
             "Hourly means",
             "The last 7 days from the hourly rollups, which outlive the readings.",
@@ -202,18 +188,14 @@ def _district() -> Board:
             ),
             unit="by metric",
             last="7d",
-        )
-    )
-    board.add(
+        ),
         bars(
             "Flagged readings by device",
             "Devices whose readings were marked in the time shown: the first to visit.",
             Ask(f'SELECT count("q") {where} AND "q" > 0 GROUP BY "device"', "$tag_device"),
             unit="short",
             steps=_FLAGGED,
-        )
-    )
-    board.add(
+        ),
         listed(
             "Latest readings",
             "The latest reading of each series in the time shown, and how many there were.",
@@ -222,11 +204,11 @@ def _district() -> Board:
                 as_table=True,
             ),
             unit="none",
-        )
+        ),
     )
     board.add(
         alerts("Alerts", "Alerts of this district.", ("urbanpulse", "alert", "district:$district")),
-        24,
+        width=24,
     )
     return board
 
@@ -258,8 +240,8 @@ def _sensor() -> Board:
             ),
             unit="by metric",
         ),
-        24,
-        10,
+        width=24,
+        height=10,
     )
     board.add(
         lines(
@@ -267,17 +249,13 @@ def _sensor() -> Board:
             "How many readings came: a gap is a device that was silent, a double is one that repeats itself.",
             Ask(f'SELECT count("value") {where} GROUP BY time($__interval), "metric" fill(0)', "$tag_metric"),
             unit="short",
-        )
-    )
-    board.add(
+        ),
         lines(
             "Marked readings",
             "Readings marked by quality checks or detectors.",
             Ask(f'SELECT count("q") {where} AND "q" > 0 GROUP BY time($__interval), "metric" fill(0)', "$tag_metric"),
             unit="short",
-        )
-    )
-    board.add(
+        ),
         lines(
             "Battery and radio",
             "What the device says of itself; battery below 20 % wants a visit, signal below -120 dBm a better place.",
@@ -287,9 +265,7 @@ def _sensor() -> Board:
                 "$tag_metric",
             ),
             unit="by metric",
-        )
-    )
-    board.add(
+        ),
         lines(
             "Daily course",
             "Lowest, mean and highest of each of the last 30 days (UTC), from the daily rollups.",
@@ -301,9 +277,7 @@ def _sensor() -> Board:
             ),
             unit="by metric",
             last="30d",
-        )
-    )
-    board.add(
+        ),
         listed(
             "Last readings",
             "The last 100 readings as stored; `q` is the mask of quality flags.",
@@ -313,7 +287,7 @@ def _sensor() -> Board:
             ),
             unit="none",
             hide=(),
-        )
+        ),
     )
     board.add(alerts("Alerts", "Alerts of this device.", ("urbanpulse", "alert", "device:$device")))
     return board
@@ -344,8 +318,8 @@ def _air() -> Board:
                 unit=unit_of(metric),
                 steps=_steps(metric),
             ),
-            8,
-            6,
+            width=8,
+            height=6,
         )
     board.row("Course")
     for metric, name in _NAMES.items():
@@ -357,7 +331,7 @@ def _air() -> Board:
                 unit=unit_of(metric),
                 steps=_steps(metric),
             ),
-            8,
+            width=8,
         )
     board.row("History")
     board.add(
@@ -373,7 +347,7 @@ def _air() -> Board:
             unit="by metric",
             last="90d",
         ),
-        24,
+        width=24,
     )
     return board
 
@@ -383,6 +357,16 @@ _HOURS = {metric: 8 if metric == "o3" else 24 for metric in _BANDS}
 
 def _rate(metric: str, by: str = "") -> str:
     return f"sum{f' by ({by})' if by else ''} (rate({metric}[{_RATE}]))"
+
+
+def _within(histogram: str, *shares: float) -> list[Prom]:
+    return [
+        Prom(
+            f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket[{_RATE}])))",
+            f"{round(share * 100)} of 100 within",
+        )
+        for share in shares
+    ]
 
 
 def _platform() -> Board:
@@ -438,7 +422,7 @@ def _platform() -> Board:
             ((None, _GREEN), (1000, _YELLOW)),
         ),
     ):
-        board.add(figure(title, text, ask, unit=unit, steps=steps), 4, 4)
+        board.add(figure(title, text, ask, unit=unit, steps=steps), width=4, height=4)
     _platform_intake(board)
     _platform_processing(board)
     _platform_api(board)
@@ -447,7 +431,7 @@ def _platform() -> Board:
 
 def _platform_intake(board: Board) -> None:
     board.row("Intake: broker, gateway, log")
-    for panel in (
+    board.add(
         lines(
             "Where messages went",
             "The ledger's balance as a rate: every message is exactly one of these outcomes.",
@@ -467,13 +451,7 @@ def _platform_intake(board: Board) -> None:
         lines(
             "Time until a message is acknowledged",
             "Duration of the durable append that each acknowledgement waits for.",
-            *(
-                Prom(
-                    f"histogram_quantile({q}, sum by (le) (rate(city_gateway_commit_seconds_bucket[{_RATE}])))",
-                    f"{round(q * 100)} of 100 within",
-                )
-                for q in (0.5, 0.95, 0.99)
-            ),
+            *_within("city_gateway_commit_seconds", 0.5, 0.95, 0.99),
             unit="s",
         ),
         lines(
@@ -499,13 +477,13 @@ def _platform_intake(board: Board) -> None:
             Prom(_rate("city_broker_restarts_total"), "restarts"),
             unit="suffix: /s",
         ),
-    ):
-        board.add(panel, 8)
+        width=8,
+    )
 
 
 def _platform_processing(board: Board) -> None:
     board.row("Processing and stores")
-    for panel in (
+    board.add(
         lines(
             "Readings",
             "Readings that the gateway kept, the processor judged, and the store made durable: the lines lie together.",
@@ -532,13 +510,7 @@ def _platform_processing(board: Board) -> None:
         lines(
             "Time to judge one batch",
             "Reading, decoding and judging one log entry.",
-            *(
-                Prom(
-                    f"histogram_quantile({q}, sum by (le) (rate(city_processor_cycle_seconds_bucket[{_RATE}])))",
-                    f"{round(q * 100)} of 100 within",
-                )
-                for q in (0.5, 0.95)
-            ),
+            *_within("city_processor_cycle_seconds", 0.5, 0.95),
             unit="s",
         ),
         lines(
@@ -578,13 +550,13 @@ def _platform_processing(board: Board) -> None:
             Prom(_rate("city_processor_series_unknown_total"), "unknown series"),
             unit="suffix: /s",
         ),
-    ):
-        board.add(panel, 8)
+        width=8,
+    )
 
 
 def _platform_api(board: Board) -> None:
     board.row("Interface")
-    for panel in (
+    board.add(
         lines(
             "Requests",
             "Requests answered, by class of status.",
@@ -609,8 +581,8 @@ def _platform_api(board: Board) -> None:
             Prom(_rate("city_api_stream_resyncs_total"), "told to fetch anew /s"),
             unit="short",
         ),
-    ):
-        board.add(panel, 8)
+        width=8,
+    )
 
 
 def _alert_load() -> Board:
@@ -646,7 +618,7 @@ def _alert_load() -> Board:
         ),
         ("Pending or open", "Alerts that are followed now.", Prom("sum(city_processor_alert_machines)", "alerts"), ()),
     ):
-        board.add(figure(title, text, ask, unit="short", steps=steps), 6, 4)
+        board.add(figure(title, text, ask, unit="short", steps=steps), width=6, height=4)
     board.add(
         lines(
             "Alerts per hour by priority",
@@ -655,16 +627,14 @@ def _alert_load() -> Board:
             unit="short",
             steps=hour,
             stacked=True,
-        )
-    )
-    board.add(
+        ),
         lines(
             "Alerts per 10 minutes",
             "Dashed: a flood begins above 10 and ends below 5.",
             Prom(f"sum(increase({raised}[10m]))", "alerts"),
             unit="short",
             steps=((None, _GREEN), (5, _YELLOW), (10, _RED)),
-        )
+        ),
     )
     board.add(
         bars(
@@ -673,18 +643,12 @@ def _alert_load() -> Board:
             Prom(f"sum by (priority) (increase({raised}[24h]))", "{{priority}}"),
             unit="short",
         ),
-        8,
-    )
-    board.add(
         lines(
             "Notices",
             "Attempts to tell somebody, by channel and outcome.",
             Prom(_rate("city_processor_notices_total", "channel, outcome"), "{{channel}}: {{outcome}}"),
             unit="suffix: /s",
         ),
-        8,
-    )
-    board.add(
         lines(
             "Waiting and refused",
             "Notices that wait in the outbox; alerts not followed because too many were.",
@@ -693,7 +657,11 @@ def _alert_load() -> Board:
             unit="short",
             steps=(),
         ),
-        8,
+        width=8,
     )
-    board.add(alerts("Alerts", "What `urbanpulse grafana push --annotations` noted.", ("urbanpulse", "alert")), 24, 10)
+    board.add(
+        alerts("Alerts", "What `urbanpulse grafana push --annotations` noted.", ("urbanpulse", "alert")),
+        width=24,
+        height=10,
+    )
     return board

@@ -265,9 +265,9 @@ class Board:
         self._panels.append((None, title, 24, 1))
         return self
 
-    def add(self, panel: Plot, width: int = 12, height: int = 8) -> Board:
-        """Add *panel*."""
-        self._panels.append((panel, "", width, height))
+    def add(self, *panels: Plot, width: int = 12, height: int = 8) -> Board:
+        """Add *panels*, all of one size."""
+        self._panels += ((panel, "", width, height) for panel in panels)
         return self
 
     def json(self) -> str:
