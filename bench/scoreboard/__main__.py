@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small city for few days, no plateau: figures scatter")
     parser.add_argument("--only", default=",".join(_PARTS), help="parts, with commas between them")
-    parser.add_argument("--seeds", default="1,2", help="seeds of the simulator for design")
+    parser.add_argument("--seeds", default="1,2,3", help="seeds of the simulator for design")
     parser.add_argument("--final", default="", help="seeds for the last look; not to be looked at while designing")
     parser.add_argument("--nab", type=Path, default=_ROOT.parent / "shared" / "data" / "nab", help="folder with NAB")
     parser.add_argument("--no-river", action="store_true", help="leave out River's trees, which are slow")

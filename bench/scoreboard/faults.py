@@ -9,6 +9,8 @@ import numpy as np
 
 from bench.scoreboard.fleet import KINDS
 from core.batch import ReadingBatch
+from core.quality import Flag
+from processors.detectors.contract import Reason
 from processors.detectors.settings import LivenessSettings
 from processors.liveness import Gap, Liveness
 from processors.peers import PeerBank
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
     Alerts = NDArray[np.bool_]
 
-__all__ = ["Result", "clean", "false_rate", "gaps", "judge", "neighbours", "ours", "threshold_for"]
+__all__ = ["TOLD", "Result", "clean", "false_rate", "gaps", "judge", "neighbours", "ours", "threshold_for"]
 
+TOLD = np.float32(1e3)  # what has no severity is told at any threshold
 _READINGS = 2048  # of all series at once: more are no faster
 _GRACE_HOURS = 1  # after a fault's end; not for those whose end is a step as well
 _SETTLE_DAYS = 2  # after a fault nothing is counted as false
@@ -46,8 +49,12 @@ class Result:
 
 
 def ours(fleet: Fleet, tell: Callable[[], None] | None = None) -> tuple[Matrix, NDArray[np.int8]]:
-    """Return severity float32[N, S] and reason int8[N, S] that the pipeline's parts give."""
+    """Return severity float32[N, S] and reason int8[N, S] that the pipeline's parts give.
+
+    A flat line is what the flat check calls one, as in the pipeline: it has no severity and is told once, as `TOLD`.
+    """
     parts = StandardParts()
+    flat = np.zeros(fleet.value.shape[1], bool)
     for series in fleet.series:
         parts.learn(series)
     rows, width = fleet.value.shape
@@ -58,9 +65,13 @@ def ours(fleet: Fleet, tell: Callable[[], None] | None = None) -> tuple[Matrix, 
         row, column = np.nonzero(~np.isnan(value))
         measured = fleet.measured[begin + row]
         batch = ReadingBatch.of(column, measured, value[row, column])
-        _, scores = parts.judge(batch, int(measured.max()))
-        severity[begin + row, column] = scores.severity
+        flagged, scores = parts.judge(batch, int(measured.max()))
+        severity[begin + row, column] = np.where(scores.reason == Reason.FLAT, np.float32(0), scores.severity)
         reason[begin + row, column] = scores.reason
+        for at, who, is_flat in zip(row.tolist(), column.tolist(), (flagged.quality & Flag.FLAT) != 0, strict=True):
+            if is_flat and not flat[who]:
+                severity[begin + at, who], reason[begin + at, who] = TOLD, Reason.FLAT
+            flat[who] = is_flat
         if tell is not None:
             tell()
     return severity, reason
