@@ -79,9 +79,12 @@ def test_a_span_ends_at_its_nanosecond_in_files_of_every_kind(tmp_path: Path, fi
     with Parquet(tmp_path, memory_mb=64, threads=1) as files:
         for path, rows in zip(paths, kinds.values(), strict=True):
             files.write(path, READINGS, rows)
-        found = files.read(READINGS, paths, spans=[(first, first + length)])
+        together = files.read(READINGS, paths, spans=[(first, first + length)])
+        alone = [files.read(READINGS, [path], spans=[(first, first + length)]) for path in paths]
 
-    assert found["measured"].tolist() == [at for at in whole if first <= at < first + length] * 3
+    expected = [at for at in whole if first <= at < first + length]
+    assert together["measured"].tolist() == expected * 3
+    assert [found["measured"].tolist() for found in alone] == [expected] * 3
 
 
 def test_every_second_series_stands_backwards_so_that_time_never_leaps() -> None:
