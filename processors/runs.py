@@ -12,8 +12,8 @@ A run is explained, and not FLAT, by any of these:
 A run that was FLAT teaches little: the record grows by `flat_lesson` at most, so one fault does not hide the next; a
 new habit is accepted after it has come up some times. The record shrinks by half in `half_life_readings`.
 
-It fails on a sensor that dies at one of its rests (a rain gauge at 0): that needs neighbours. And on one that has never
-been seen to move: nothing is known of it.
+It fails on a sensor that dies at one of its rests (a rain gauge at 0, a lamp by day): that needs neighbours, or a rule
+over the metrics of its device. And on one that has never been seen to move: nothing is known of it.
 """
 
 from __future__ import annotations
