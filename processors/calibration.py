@@ -39,6 +39,7 @@ _BASE = (127 - 10) << 3  # 2^-10
 _LEAST = np.float32(2.0**-10)
 BINS = 256  # up to 2^22, above the detector's ceiling
 _HOUR_NS = 3_600_000_000_000
+_NEW, _BEYOND, _FIRST = 0, 1, 2  # rows of what does not count yet, of what is beyond the limit, of the first metric
 _TOGETHER = 1 << 17  # readings that are counted at once: adding a table costs as much as counting some ten thousand
 
 
@@ -68,14 +69,15 @@ class Calibration:
         self._settings = settings or CalibrationSettings()
         self.refused = 0
         self._hour = -1
-        self._row_of: dict[str, int] = {}  # from 1
-        self._row = np.zeros(0, np.int32)  # by series; 0 = not counted
+        self._row_of: dict[str, int] = {}
+        self._beyond: set[str] = set()  # metrics beyond the limit
+        self._row = np.zeros(0, np.int32)  # by series
         self._new: dict[str, list[int]] = {}  # metric -> series, until the next tick
         self._waiting: list[NDArray[np.int32]] = []
         self._waits = 0
-        self._open = np.zeros((1, BINS), np.int64)  # this hour
+        self._open = np.zeros((_FIRST, BINS), np.int64)  # this hour
         self._days: dict[int, NDArray[np.int64]] = {}  # finished hours
-        self._sum = np.zeros((1, BINS), np.int64)  # of all days
+        self._sum = np.zeros((_FIRST, BINS), np.int64)  # of all days
 
     def learn(self, series: Series) -> None:
         """Take note of a series before its first reading."""
@@ -83,25 +85,27 @@ class Calibration:
         if missing > 0:
             missing = max(missing, len(self._row))  # doubling keeps growth linear
             self._row = np.concatenate([self._row, np.zeros(missing, np.int32)])
-        row = self._row_of.get(series.metric, 0)
-        if row:
-            self._row[series.id] = row
-        else:
+        row = _BEYOND if series.metric in self._beyond else self._row_of.get(series.metric, _NEW)
+        self._row[series.id] = row
+        if row == _NEW:
             self._new.setdefault(series.metric, []).append(series.id)
 
     def begin(self, now: int) -> bool:
         """Say at a tick what log time (ns) it is; return whether an hour has ended. Time never goes back."""
         for metric in sorted(self._new):
-            if len(self._row_of) >= self._settings.metrics:
-                break
-            self._row_of[metric] = len(self._row_of) + 1
-            self._row[self._new.pop(metric)] = self._row_of[metric]
+            row = _FIRST + len(self._row_of)
+            if len(self._row_of) < self._settings.metrics:
+                self._row_of[metric] = row
+            else:
+                self._beyond.add(metric)
+                row = _BEYOND
+            self._row[self._new.pop(metric)] = row
         hour = now // _HOUR_NS
         if hour <= self._hour:
             return False
         self._settle()
+        self._open[:_FIRST] = 0
         if self._open.any():
-            self._open[0] = 0
             day = self._hour // 24
             self._days[day] = _added(self._days.get(day), self._open)
             self._sum = _added(self._sum, self._open)
@@ -124,8 +128,8 @@ class Calibration:
 
     def bound(self, metric: str, severity: float) -> float | None:
         """Return an upper bound of the probability of *severity* or more in a reading of *metric*; None: unknown."""
-        row = self._row_of.get(metric, 0)
-        if not row or row >= len(self._sum):
+        row = self._row_of.get(metric, _NEW)
+        if row == _NEW or row >= len(self._sum):
             return None
         counts = self._sum[row]
         total = int(counts.sum())
@@ -162,7 +166,7 @@ class Calibration:
                 raise MalformedPayload("bad_state", f"calibration version {state['version']!r}: {_VERSION} expected")
             found = cls(settings)
             found._hour = int(state["hour"])
-            found._row_of = {str(name): row for row, name in enumerate(state["metrics"], 1)}
+            found._row_of = {str(name): row for row, name in enumerate(state["metrics"], _FIRST)}
             found._open = _unpacked(state["open"], len(state["metrics"]))
             for day, *packed in state["days"]:
                 found._days[int(day)] = _unpacked(packed, len(state["metrics"]))
@@ -179,9 +183,9 @@ class Calibration:
         index = np.concatenate(self._waiting)
         self._waiting.clear()
         self._waits = 0
-        rows = len(self._row_of) + 1
+        rows = _FIRST + len(self._row_of)
         found = np.bincount(index, minlength=rows * BINS).reshape(rows, BINS)
-        self.refused += int(found[0].sum())
+        self.refused += int(found[_BEYOND].sum())
         self._open = _added(self._open, found)
 
 
@@ -195,7 +199,7 @@ def _added(one: NDArray[np.int64] | None, other: NDArray[Any]) -> NDArray[np.int
 
 
 def _packed(counts: NDArray[np.int64], rows: list[int]) -> list[bytes]:
-    table = _added(counts, np.zeros((max(rows, default=0) + 1, BINS), np.int64))[rows]
+    table = _added(counts, np.zeros((_FIRST + len(rows), BINS), np.int64))[rows]
     where = np.flatnonzero(table)
     return [where.astype("<i4").tobytes(), table.ravel()[where].astype("<i8").tobytes()]
 
@@ -204,6 +208,6 @@ def _unpacked(packed: Sequence[bytes], metrics: int) -> NDArray[np.int64]:
     where, counts = np.frombuffer(packed[0], "<i4"), np.frombuffer(packed[1], "<i8")
     if len(packed) != 2 or (counts < 0).any() or (where < 0).any():
         raise ValueError("two columns without negative numbers expected")
-    table = np.zeros((metrics + 1) * BINS, np.int64)
-    table[where + BINS] = counts
-    return table.reshape(metrics + 1, BINS)
+    table = np.zeros((_FIRST + metrics) * BINS, np.int64)
+    table[where + _FIRST * BINS] = counts
+    return table.reshape(_FIRST + metrics, BINS)
