@@ -1,10 +1,11 @@
 """This script measures the embedded series store: what a row costs to keep, and how long a question takes.
 
 Rows are those of a city: *series* sensors, one reading each per 10 s, in batches of about a second, values of two
-decimals, device times in ms with jitter, times of receipt in ns. Days are filled up to --rows; the last half day is
-left in the journal, so that questions see parts of both levels and a journal. The questions of dashboards are asked
-from another process while --ingest rows a second are written, sealed and merged (`_questions.py`); every question is
-also put to a bare DuckDB over the same Parquet files (no journal, no dedupe), to tell what the store adds.
+decimals, device times in ms with jitter, times of receipt in ns (the gateway's are whole ms, which takes less). Days
+are filled up to --rows; the last half day is left in the journal, so that questions see parts of both levels and a
+journal. The questions of dashboards are asked from another process while --ingest rows a second are written, sealed
+and merged (`_questions.py`); every question is also put to a bare DuckDB over the same Parquet files (no journal, no
+dedupe), to tell what the store adds.
 
 CPU seconds are of this process; p50 of wall time. Filling runs without upkeep beside it, so the figures add up.
 `kept_cpu_s_per_M` is journal, seal, merge and rollup together; `kept_bytes_per_row` readings and their rollups.
