@@ -274,7 +274,7 @@ def test_a_value_that_the_metric_cannot_have_is_told_where_it_begins(tmp_path: P
 
     assert REASONS[verdicts.reason[300]] == "range"
     assert verdicts.severity[300] >= 1
-    assert REASONS[unknown.reason[300]] == "novelty.range"
+    assert REASONS[unknown.reason[300]].startswith("novelty.")
     source = write(tmp_path / "a.csv", (at, value))
     result = CliRunner().invoke(
         app, ["detect", str(source), "--out", str(tmp_path / "out"), "--kind", "soil", "--json"]
