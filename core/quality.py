@@ -6,7 +6,7 @@ from enum import IntFlag
 
 __all__ = ["RULESET_VERSION", "Flag"]
 
-RULESET_VERSION = 2
+RULESET_VERSION = 3
 """Goes up when the meaning of a flag or a limit behind it changes."""
 
 
@@ -23,7 +23,7 @@ class Flag(IntFlag):
     DUPLICATE = 1 << 7  # same series, time and value seen before
     CONFLICT = 1 << 8  # same series and time with another value: the last one wins
     UNIT = 1 << 9  # its level changed by the factor between two units: the unit is in doubt
-    NEIGHBOUR = 1 << 10  # disagrees with comparable sensors near by
+    NEIGHBOUR = 1 << 10  # its series was strange to comparable sensors near by when they were compared last
     STALE = 1 << 11  # the source declared it old
     SUSPECT = 1 << 12  # a detector found it anomalous
 

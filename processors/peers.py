@@ -183,8 +183,11 @@ class PeerBank:
 
     # -- readings ----------------------------------------------------------------------------------------------------
 
-    def hear(self, batch: ReadingBatch) -> None:
-        """Take readings; what was measured a round or more before the last one counts no more."""
+    def hear(self, batch: ReadingBatch) -> NDArray[np.bool_]:
+        """Take readings, and tell of each whether its series was strange to its peers in its last round, bool[N].
+
+        What was measured a round or more before the last one counts no more.
+        """
         known = self._slots.count
         slot = self._slots.claim(batch.series)
         if self._slots.count > known:
@@ -196,12 +199,14 @@ class PeerBank:
         good = (slot >= 0) & (np.abs(batch.value) <= 1e30)
         self.refused += int(np.count_nonzero(slot < 0))
         good &= batch.measured >= self.at - round(self.settings.round_seconds * _S)
-        slot = slot[good]
         c = self._columns
+        strange: NDArray[np.bool_] = (slot >= 0) & (c["severity"][slot] >= 1)
+        slot = slot[good]
         # one after the other, so that a sum does not hang on where batches were cut
         np.add.at(c["total"], slot, batch.value[good])
         np.add.at(c["count"], slot, 1)
         np.maximum.at(c["newest_ns"], slot, batch.measured[good])
+        return strange
 
     def close(self, now: int) -> Round | None:
         """Close the round at log time *now* (ns) if it is over, and say what it found."""

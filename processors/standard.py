@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from core.errors import MalformedPayload
+from core.quality import Flag
 from processors.detectors.novelty import NoveltyBank
 from processors.limits import LimitTable
 from processors.liveness import Liveness
@@ -68,9 +71,11 @@ class StandardParts:
         """Score, flag and learn *batch*, logged in the second that begins at *heard* (ns)."""
         self._assign()
         self._liveness.hear(batch, heard)
-        self._peers.hear(batch)
+        strange = self._peers.hear(batch)
         scores = self._novelty.update(batch.series, batch.measured, batch.value)
-        return batch.with_quality(self._quality.judge(batch, self._limits, scores)), scores
+        quality = self._quality.judge(batch, self._limits, scores)
+        quality[strange] |= np.uint16(Flag.NEIGHBOUR)
+        return batch.with_quality(quality), scores
 
     def tick(self, now: int) -> Sequence[Sign]:
         """Return who fell silent or late, and who no longer is."""

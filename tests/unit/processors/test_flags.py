@@ -305,7 +305,7 @@ def test_a_city_of_all_kinds_has_no_flat_sensor_and_a_stuck_one_is_found() -> No
 
 
 AT_THE_GATEWAY = {Flag.LATE, Flag.FUTURE}  # tests/unit/gateway/test_admission.py; CONFLICT is set at both places
-ELSEWHERE_OR_NOT_YET = {Flag.NEIGHBOUR, Flag.STALE}  # the comparison with peers; a format in which sources say so
+ELSEWHERE_OR_NOT_YET = {Flag.NEIGHBOUR, Flag.STALE}  # tests/unit/processors/test_peers.py; a format that says so
 
 
 def shown(flag: Flag) -> list[Flag]:

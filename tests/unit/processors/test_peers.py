@@ -10,9 +10,11 @@ import pytest
 from core.batch import ReadingBatch
 from core.city import Device, Series
 from core.errors import MalformedPayload
+from core.quality import Flag
 from processors.near import nearest
 from processors.peer_settings import PeerSettings
 from processors.peers import PeerBank
+from processors.standard import StandardParts
 
 if TYPE_CHECKING:
     from processors.peers import Round
@@ -89,6 +91,25 @@ def test_a_step_behind_a_silence_is_left_to_the_slower_comparison() -> None:
     hours = [r for r in found if 0 <= r.at - START - 10 * DAY * STEP <= 4 * 3600 * 10**9]
     assert _worst(hours, 5) < 1
     assert _worst(found, 5) >= 1  # drift
+
+
+def test_readings_of_a_series_that_is_strange_to_its_peers_are_flagged() -> None:
+    places = {f"d{k}": Device(f"d{k}", "air", "x", "", 37.9 + 0.01 * (k % 4), 58.3 + 0.01 * (k // 4)) for k in range(9)}
+    parts = StandardParts(places.get)
+    for k in range(9):
+        parts.learn(Series(k, f"d{k}", "pm25", "x"))
+    values = _city(8)[:, :9]
+    values[6 * DAY :, 5] += 30
+    flagged = np.zeros(values.shape, bool)
+
+    for row in range(len(values)):
+        batch, _ = parts.judge(_batch(values, row), START + row * STEP)
+        flagged[row, batch.series] = (batch.quality & Flag.NEIGHBOUR) != 0
+        parts.compare(START + row * STEP)
+
+    assert flagged[6 * DAY :, 5].any()
+    assert not flagged[: 6 * DAY].any()
+    assert not np.delete(flagged, 5, axis=1).any()
 
 
 def test_what_all_do_together_is_nobodys_drift() -> None:
