@@ -4,8 +4,8 @@ A *candidate* is what would be an alert without a budget: a device that is odd, 
 the highest severity of that time. (A young series has to be stranger, so its severities count for as much less.) The
 candidates of the last fortnight of log time are kept by district, metric and size. The severity that is needed is the
 least at which they were no more than the budget allows for the hours in which the log went on; those of the first day
-count for a whole one. It is told anew every hour, by candidates whose hour has ended, at a tick: nothing hangs on how
-batches are cut.
+count for a whole one, and of each week the worst day is left out, for a storm shall not make a district deaf. It is
+told anew every hour, by candidates whose hour has ended, at a tick: nothing hangs on how batches are cut.
 
 It is no cap: on a day on which more goes wrong than on the others, more alerts open.
 """
@@ -28,6 +28,7 @@ __all__ = ["Budgets"]
 
 _VERSION = 1
 _HOUR_NS = 3_600_000_000_000
+_WEEK = 7
 
 
 class _Odd(msgspec.Struct, array_like=True):
@@ -118,17 +119,20 @@ class Budgets:
         *counts* tells whether those of a district and metric count. It is the edge of a bin, so at most 9 % more than
         needed.
         """
-        by_size = np.zeros(BINS, np.int64)
-        for day in self._days.values():
+        days = list(self._days.values())
+        if not days:
+            return 1.0
+        above = np.zeros((len(days), BINS), np.int64)
+        for row, day in zip(above, days, strict=True):
             for place, sizes in day.counts.items():
                 district, _, metric = place.partition("\n")
                 if counts(district, metric):
                     for size, count in sizes.items():
-                        by_size[size] += count
-        days = max(sum(day.hours for day in self._days.values()) / 24, 1.0)
-        above = np.cumsum(by_size[::-1])[::-1]
-        enough = np.flatnonzero(above <= alerts_a_day * days)
-        return max(edge_of(int(enough[0]) if len(enough) else BINS), 1.0)
+                        row[: size + 1] += count
+        calmer = np.argsort(-above, axis=0, kind="stable")[len(days) // _WEEK :]  # without the worst day of a week
+        hours = np.array([day.hours for day in days])[calmer].sum(axis=0)
+        enough = np.take_along_axis(above, calmer, axis=0).sum(axis=0) <= alerts_a_day * np.maximum(hours / 24, 1.0)
+        return max(edge_of(int(np.argmax(enough)) if enough.any() else BINS), 1.0)
 
     def to_bytes(self) -> bytes:
         """Return the state; equal histories give equal bytes."""

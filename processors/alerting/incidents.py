@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Blackout", "EventIncident", "Incidents"]
 
 _SECOND = 1_000_000_000
+_OTHERS = 2  # that joined, until an event tells something of another alert; of 0 more sensors are taken for the city
 
 
 class Blackout(msgspec.Struct, array_like=True):
@@ -158,11 +159,11 @@ class Incidents:
         return event
 
     def is_amid(self, facts: Evidence) -> bool:
-        """Tell whether an event goes on in the district of *facts* that another alert has opened."""
+        """Tell whether an event goes on in the district of *facts*, by three alerts at least."""
         return any(
             event.late is facts.retrospective
             and facts.district in event.districts
-            and (event.joined > 0 or event.facts.device != facts.device)
+            and event.joined >= _OTHERS
             and abs(facts.measured - event.last) <= self._join_ns
             for event in self.events
         )

@@ -66,6 +66,31 @@ def test_the_first_day_counts_for_a_whole_one() -> None:
     assert (needed(budgets, 12), needed(budgets, 8)) == (1.0, 2.25)
 
 
+def test_the_worst_day_of_a_week_is_left_out() -> None:
+    budgets = lived(6, (2.0, 1.0))
+    for device in range(100):
+        budgets.note(f"storm-{device}", "north", "pm25", 5.0, 6 * DAY)
+    for hour in range(24):
+        budgets.begin(6 * DAY + hour * HOUR)
+    before = needed(budgets, 1)
+    budgets.begin(7 * DAY)
+
+    assert before == needed(budgets, 1) == 1.125
+    assert needed(budgets, 0.5) == 2.25
+
+
+def test_two_storms_in_a_week_are_not() -> None:
+    budgets = lived(5, (2.0, 1.0))
+    for day in (5, 6):
+        for device in range(100):
+            budgets.note(f"storm-{device}", "north", "pm25", 5.0, day * DAY)
+        for hour in range(24):
+            budgets.begin(day * DAY + hour * HOUR)
+    budgets.begin(7 * DAY)
+
+    assert needed(budgets, 1) == 5.5
+
+
 def test_a_device_that_stays_odd_is_one_candidate_of_its_highest_severity() -> None:
     budgets = Budgets()
     budgets.begin(0)

@@ -165,17 +165,19 @@ def test_alerts_of_an_event_join_by_metric_or_district_within_half_an_hour() -> 
     assert [e.joined for e in incidents.grown()] == []  # the first has ended, and nothing joined the others
 
 
-def test_an_event_goes_on_in_the_districts_that_it_touched_until_half_an_hour_after_the_last_alert() -> None:
+def test_an_event_of_three_alerts_goes_on_in_its_districts_until_half_an_hour_after_the_last() -> None:
     incidents = Incidents()
     incidents.join("a", _facts(), 0)
-    other = msgspec.structs.replace(_facts(), device="b")
+    incidents.join("b", _facts(), 0)
+    before = incidents.is_amid(_facts())
+    incidents.join("c", _facts(), 0)
 
-    assert incidents.is_amid(other)
-    assert not incidents.is_amid(_facts())  # the one alert that says so is its own
-    assert not incidents.is_amid(msgspec.structs.replace(other, district="south"))
-    assert not incidents.is_amid(msgspec.structs.replace(other, retrospective=True))
-    assert incidents.is_amid(msgspec.structs.replace(other, measured=1800 * S))
-    assert not incidents.is_amid(msgspec.structs.replace(other, measured=1801 * S))
+    assert not before
+    assert incidents.is_amid(_facts())
+    assert not incidents.is_amid(msgspec.structs.replace(_facts(), district="south"))
+    assert not incidents.is_amid(_facts(late=True))
+    assert incidents.is_amid(msgspec.structs.replace(_facts(), measured=1800 * S))
+    assert not incidents.is_amid(msgspec.structs.replace(_facts(), measured=1801 * S))
 
 
 def test_an_update_tells_what_is_behind_and_keeps_the_facts() -> None:
