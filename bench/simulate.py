@@ -138,7 +138,7 @@ def run_fleet_child(port: int, devices: int, messages: int) -> None:
             for n in range(messages):
                 lap, place = divmod(n, len(names))
                 (message,) = pool.laps[lap % len(pool.laps)][place]
-                fleet.devices[names[place]].publish(message.payload, 1)
+                fleet.devices[names[place]].send(message)
                 if place == 0:
                     await fleet.settle(2 * len(names))
             await fleet.settle(0)
