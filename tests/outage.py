@@ -121,6 +121,7 @@ def _happen(
 ) -> dict[str, Any]:
     kills: list[tuple[float, float]] = []
     until(lambda: publisher.readings >= plan.outage, "the load before the outage", seconds=3600)
+    until(lambda: watch.ages and watch.memory, "the watch to have seen something")
     away_since = time.monotonic()
     servers.close()
     if plan.kills:
