@@ -26,6 +26,7 @@ class Metric:
     jump: float = math.inf
     per_minute: float = 0.0
     rests: tuple[float, ...] = ()
+    counts: bool = False  # it counts up and falls back: no two meters are at the same height
 
 
 METRICS: dict[str, Metric] = {
@@ -50,7 +51,7 @@ METRICS: dict[str, Metric] = {
         Metric("noise", "dB", 20, 140, "noise"),
         Metric("power", "kW", -100_000, 100_000, "energy", rests=(0,)),
         Metric("voltage", "V", 0, 500_000, "energy"),
-        Metric("energy", "kWh", 0, 10_000_000, "energy"),
+        Metric("energy", "kWh", 0, 10_000_000, "energy", counts=True),
         Metric("lamp", "", 0, 1, "lighting", rests=(0, 1)),
         Metric("dimming", "%", 0, 100, "lighting", rests=(0, 100)),
         Metric("water_pressure", "bar", 0, 25, "water"),

@@ -28,6 +28,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from core.errors import MalformedPayload
+from core.metrics import METRICS
 from processors.detectors.slots import Slots, pack_rows, unpack_rows
 from processors.detectors.state import decode, encode
 from processors.near import nearest
@@ -151,10 +152,11 @@ class PeerBank:
     def place(self, series: Series, device: Device | None) -> None:
         """Take note of where *series* stands, before its first reading; without a place it has no peers.
 
-        A device that has been removed keeps the place that it had.
+        Neither has a counter. A device that has been removed keeps the place that it had.
         """
         group, lat, lon = (series.metric, "", series.device), np.nan, np.nan
-        if device is not None and device.lat is not None and device.lon is not None:
+        counts = series.metric in METRICS and METRICS[series.metric].counts
+        if device is not None and device.lat is not None and device.lon is not None and not counts:
             group, lat, lon = (series.metric, device.kind, series.device), device.lat, device.lon
         slot = self._find(series.id)
         if slot < 0:

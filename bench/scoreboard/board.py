@@ -49,7 +49,7 @@ class Size:
     from_day: int = 30
     river_series: int = 60
     city: int = 2000
-    weeks: int = 2
+    weeks: int = 4
     week_days: int = 7
     scenario_devices: int = 400
     warm_days: int = 14
@@ -246,7 +246,7 @@ def load_board(seeds: Sequence[int], size: Size, say: Say) -> dict[str, Any]:
     found = {}
     for seed in seeds:
         say(f"load: a plain city of seed {seed}")
-        load = operator_load(seed, devices=size.city, weeks=size.weeks, days=size.week_days)
+        load = operator_load(seed, devices=size.city, weeks=size.weeks, days=size.week_days, say=say)
         found[str(seed)] = asdict(load)
     return found
 

@@ -205,7 +205,7 @@ class Judge:
         ids = batch.series
         # the records of a young series are cheap: the next storm is the worst ever seen, and before it has lived
         # through two days, every hour is the first of its kind
-        settling = np.maximum(_SETTLED_NS / np.maximum(age, 1), 1.0)
+        settling = np.maximum(_SETTLED_NS / np.maximum(age, 1), 1.0) ** 2
         least = np.where(age < self._young_ns[ids], self._young_severity[ids] * settling, self._severity[ids])
         self._odd(batch, scores, least)
         needed = least * self._lift[ids] if self._has_budgets else least

@@ -16,8 +16,8 @@ that interval's width. Formulas are those of the study (evidence/anomaly.md, sec
 * *Spike and noise.* Both look at how a reading lies between its neighbours in time, in usual bends of the series (mean
   second difference, slow and fast), so a day's course is nothing to them. A spike is known by its way back: it is told
   by the reading after it. Both are judged once the series has been followed for `scatter_days`.
-* *Severity.* Severity 1 is where a channel says "alert". Above it the channels' tails differ, so each has its own power,
-  by which equal severities are about equally rare: RANGE the fourth root, NOISE the square, the others as they are. An
+* *Severity.* Severity 1 is where a channel says "alert". Above it tails differ, so each channel has its own power, by
+  which equal severities are about equally rare: RANGE the fourth root, NOISE the square, the others as they are. An
   alert is worse by the square root for RANGE, when it comes to breaking the silence after an alert.
 * *Reach.* A record gives way by a few of its widths at once, so one absurd value does not blind a channel for years.
 

@@ -12,8 +12,8 @@ __all__ = ["LivenessSettings", "NoveltySettings", "NoveltyTuning", "Thresholds"]
 class Thresholds(BaseModel):
     """How far each channel must leave its record, in widths of that record, to be an alert (severity 1).
 
-    Beyond 1, severity grows so that equal severities are about equally rare: RANGE with the fourth root of how far it is
-    out, NOISE with the square, the others with how far itself.
+    Beyond 1, severity grows so that equal severities are about equally rare: RANGE with the fourth root of how far it
+    is out, NOISE with the square, the others with how far itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -343,13 +343,13 @@ def test_a_late_alert_ends_when_its_burst_is_over() -> None:
 
 def test_a_young_series_has_to_be_stranger_and_a_new_one_stranger_still() -> None:
     city = _City(NOVELTY + 'young_severity = 4\nyoung_for = "4d"\n')
-    city.script.severity = {3: (3, 3, Reason.RANGE), 5: (5, 5, Reason.RANGE), 9: (9, 9, Reason.RANGE)}
+    city.script.severity = {3: (3, 3, Reason.RANGE), 5: (5, 5, Reason.RANGE), 17: (17, 17, Reason.RANGE)}
     day = 24 * 60
     city.minute(dict.fromkeys((0, 10, 20, 30), 1.0), back=4 * day)  # when each was first measured
 
     kinds = [
-        city.minute({0: 5}, back=3 * day),  # a day old: 4 times 2 days by 1
-        city.minute({10: 9}, back=3 * day),
+        city.minute({0: 5}, back=3 * day),  # a day old: 4 times the square of 2 days by 1
+        city.minute({10: 17}, back=3 * day),
         city.minute({20: 3}, back=2 * day),  # two days old: 4
         city.minute({20: 5}, back=2 * day),
         city.minute({30: 3}),  # grown up: 2

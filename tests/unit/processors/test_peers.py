@@ -133,6 +133,17 @@ def test_a_series_without_a_place_has_no_peers_and_is_nobodys() -> None:
     assert all(11 not in r.series for r in found)
 
 
+def test_counters_are_not_compared() -> None:
+    bank = PeerBank()
+    for k in range(SENSORS):
+        bank.place(Series(k, f"d{k}", "energy", "x"), Device(f"d{k}", "meter", "x", "", 37.9 + 0.01 * k, 58.3))
+
+    found = _run(bank, _city(3))
+
+    assert [k for k in range(SENSORS) if len(bank.peers(k))] == []
+    assert not any(len(each.series) for each in found)
+
+
 def test_with_two_neighbours_nothing_is_said() -> None:
     bank = _bank(places=3)
     values = _city(6)

@@ -149,4 +149,4 @@ def test_the_rules_that_come_along_speak_of_metrics_that_exist() -> None:
     assert {finding.kind for finding in book.findings} == set(FindingKind)
     novelty = book.finding_for(FindingKind.NOVELTY, Series(1, "d", "pm25", "north"))
     assert novelty is not None
-    assert (novelty.severity, novelty.young_severity) == (1.4, 2.5)
+    assert (novelty.severity, novelty.young_severity) == (1.5, 6.0)
