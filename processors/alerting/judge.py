@@ -63,13 +63,17 @@ _WHOLE = -1  # stands for the whole device among its silent series
 
 
 class _Case(msgspec.Struct, array_like=True):
-    """An alert that is judged again: `looks` are done; `at` is event time, `logged` log time of its opening."""
+    """An alert that is judged again: `looks` are done; `at` is event time, `logged` log time of its opening.
+
+    `told` is whether its `facts` are those that were told last.
+    """
 
     alert: str
     facts: Evidence
     at: int
     logged: int
     looks: int = 0
+    told: bool = True
 
 
 class Causes(msgspec.Struct, array_like=True):
@@ -533,9 +537,10 @@ class Judge:
 
     def _classified(self, facts: Evidence, timing: Timing, subject: Subject, at: int) -> Evidence:
         """Return *facts* of what opens, or got worse, at *at* (ns, event time) with what is behind it."""
+        opens = self._life.phase(timing.rule, subject, facts.retrospective) is Phase.PENDING
         past = self._past.get(f"{timing.rule}\n{subject.key}", 0)
-        facts = self._judged(facts, past)
-        if self._life.phase(timing.rule, subject, facts.retrospective) is not Phase.PENDING:
+        facts = self._judged(facts, past if opens else max(past - 1, 0))  # one that is open has been counted
+        if not opens:
             return facts
         alert = alert_id(timing.rule, subject.key + ("\nlate" if facts.retrospective else ""), at)
         return self._joined(alert, facts, at)
@@ -587,17 +592,20 @@ class Judge:
                 self._past[key] = self._past.get(key, 0) + 1
 
     def _look(self, case: _Case, now: int) -> None:
-        """Judge *case* once more, and tell what changed."""
+        """Judge *case* once more, and tell what changed: a cause at once, the rest of the card at the last look."""
         facts = case.facts
         judged = self._judged(facts, facts.card.past if facts.card else 0)
         if judged.card is None or facts.card is None:
             return
-        if facts.code != "gap" and not tells_more(judged.card, facts.card):
-            return
-        grown = judged.card.silent > facts.card.silent
-        case.facts = judged = self._joined(case.alert, judged, case.at)
-        if judged.classification is not facts.classification or judged.incident != facts.incident or grown:
-            self._life.update(case.alert, judged, now)
+        urgent = False
+        if facts.code == "gap" or tells_more(judged.card, facts.card):
+            grown = judged.card.silent > facts.card.silent
+            judged = self._joined(case.alert, judged, case.at)
+            urgent = judged.classification is not facts.classification or judged.incident != facts.incident or grown
+            case.told, case.facts = case.told and judged == facts, judged
+        if urgent or (not case.told and case.looks == len(_LOOKS_NS)):
+            self._life.update(case.alert, case.facts, now)
+            case.told = True
 
     def _look_again(self, now: int) -> None:
         """Judge young alerts again when their neighbours have had time to speak, and tell what changed."""

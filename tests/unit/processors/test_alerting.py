@@ -475,6 +475,34 @@ def test_what_was_behind_an_alert_is_judged_anew_while_it_goes_on() -> None:
     assert alert.raised.classification is Classification.EVENT
 
 
+def test_the_last_look_tells_the_card_once_more_if_it_has_changed() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE)}
+    city.script.peers = _Peers(own=4, others=0.1)
+    city.minute({0: 3})
+    city.script.peers.own = 9  # the round in which it opened has closed
+    city.values(*[1.0] * 30)
+
+    told = [event for event in city.events if event.kind == "updated"]
+    assert [event.evidence.card.deviation for event in told if event.evidence and event.evidence.card] == [9]
+    assert city.events[0].evidence
+    assert city.events[0].evidence.card
+    assert city.events[0].evidence.card.deviation == 4
+
+
+def test_an_alert_that_gets_worse_is_not_a_past_of_its_own() -> None:
+    city = _City(NOVELTY)
+    city.script.severity = {3: (3, 3, Reason.RANGE), 9: (9, 9, Reason.RANGE)}
+    city.minute({0: 3})
+    city.minute({0: 9})
+    city.values(*[1.0] * 60)
+    city.minute({0: 3})
+
+    past = [event.evidence.card.past for event in city.events if event.evidence and event.evidence.card]
+    assert sorted(past) == [0] * (len(past) - 1) + [1]
+    assert len(past) >= 2
+
+
 def test_what_was_behind_something_long_past_is_unclear() -> None:
     city = _City(NOVELTY)
     city.script.severity = {3: (3, 3, Reason.RANGE)}
