@@ -428,8 +428,8 @@ async def test_operation_ids_are_stable(world: World) -> None:
     assert sorted(operation["operationId"] for verbs in paths.values() for operation in verbs.values()) == [
         "acknowledge_alert", "add_device", "comment_alert", "get_alert", "get_alert_history", "get_completeness",
         "get_indices", "get_latest", "get_ledger", "get_liveness", "get_me", "get_metrics", "get_readiness",
-        "get_readings", "list_alerts", "list_devices", "list_districts", "list_quarantine", "list_series", "login", "logout",
-        "remove_device", "resolve_alert", "stream_events",
+        "get_readings", "list_alerts", "list_devices", "list_districts", "list_quarantine", "list_series", "login",
+        "logout", "remove_device", "resolve_alert", "stream_events",
     ]  # fmt: skip
 
 
