@@ -3,7 +3,9 @@
 A metric that is not in the table is stored all the same; it has no unit and no limits. Limits are what such an
 instrument can report at all, not what is healthy: health is a rule's business. Where a thing has inertia, two more say
 how fast it can change: by `jump` at once (noise, a door, a cloud) and by `per_minute` on top of it. All four are
-settings of the processor as well. `rests` are values at which it is normal to stay: no rain, a lamp by day.
+settings of the processor as well. `rests` are values at which it is normal to stay: no rain, a lamp by day. What is
+`restless` jumps or falls back by nature (a vane, a switched load, a bin that is emptied, a meter that counts): there a
+step from its neighbours, a lone reading or more scatter means nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Metric:
     jump: float = math.inf
     per_minute: float = 0.0
     rests: tuple[float, ...] = ()
-    counts: bool = False  # it counts up and falls back: no two meters are at the same height
+    restless: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -42,22 +44,22 @@ METRICS: dict[str, Metric] = {
         Metric("humidity", "%", 0, 100, "weather", 25, 10, (100,)),
         Metric("pressure", "hPa", 850, 1100, "weather", 2, 1),
         Metric("wind_speed", "m/s", 0, 90, "weather", rests=(0,)),
-        Metric("wind_direction", "°", 0, 360, "weather"),
-        Metric("rain", "mm/h", 0, 400, "weather", rests=(0,)),
+        Metric("wind_direction", "°", 0, 360, "weather", restless=True),
+        Metric("rain", "mm/h", 0, 400, "weather", rests=(0,), restless=True),
         Metric("flow", "veh/h", 0, 20_000, "traffic", rests=(0,)),
         Metric("speed", "km/h", 0, 250, "traffic"),
-        Metric("occupancy", "%", 0, 100, "traffic", rests=(0,)),
+        Metric("occupancy", "%", 0, 100, "traffic", rests=(0,), restless=True),
         Metric("occupied", "%", 0, 100, "traffic", rests=(0, 100)),
         Metric("noise", "dB", 20, 140, "noise"),
-        Metric("power", "kW", -100_000, 100_000, "energy", rests=(0,)),
+        Metric("power", "kW", -100_000, 100_000, "energy", rests=(0,), restless=True),
         Metric("voltage", "V", 0, 500_000, "energy"),
-        Metric("energy", "kWh", 0, 10_000_000, "energy", counts=True),
-        Metric("lamp", "", 0, 1, "lighting", rests=(0, 1)),
-        Metric("dimming", "%", 0, 100, "lighting", rests=(0, 100)),
+        Metric("energy", "kWh", 0, 10_000_000, "energy", restless=True),
+        Metric("lamp", "", 0, 1, "lighting", rests=(0, 1), restless=True),
+        Metric("dimming", "%", 0, 100, "lighting", rests=(0, 100), restless=True),
         Metric("water_pressure", "bar", 0, 25, "water"),
         Metric("water_flow", "l/s", 0, 5000, "water", rests=(0,)),
-        Metric("water_use", "l/h", 0, 1_000_000, "water", rests=(0,)),
-        Metric("level", "%", 0, 100, "waste", rests=(0, 100)),
+        Metric("water_use", "l/h", 0, 1_000_000, "water", rests=(0,), restless=True),
+        Metric("level", "%", 0, 100, "waste", rests=(0, 100), restless=True),
         Metric("h2s", "µg/m³", 0, 20_000, "industry"),
         Metric("nh3", "µg/m³", 0, 50_000, "industry"),
         Metric("ch4", "ppm", 0, 50_000, "industry"),
@@ -65,7 +67,7 @@ METRICS: dict[str, Metric] = {
         Metric("soil_moisture", "%", 0, 100, "farming", 8, 2),
         Metric("soil_temperature", "°C", -40, 80, "farming", 2, 0.5),
         Metric("fridge_temperature", "°C", -100, 60, "health", 8, 3),
-        Metric("door", "", 0, 1, "health", rests=(0, 1)),
+        Metric("door", "", 0, 1, "health", rests=(0, 1), restless=True),
         Metric("bed_occupancy", "%", 0, 100, "health", rests=(0, 100)),
         Metric("battery", "%", 0, 100, "device", rests=(100,)),
         Metric("rssi", "dBm", -150, 0, "device"),

@@ -15,8 +15,9 @@ Severity is the greater of drift to the third power and step to the second: so e
 All is scored before it is learned, and learned clipped. A round closes when half of the series that spoke in the last
 one have measured past its end; a device whose clock runs ahead cannot close it, one that is silent cannot hold it for
 long. The bank says nothing of a series without a place, with fewer than three peers, in its first two days, or one that
-mostly stands still (a rain gauge, a lamp): there the neighbours' differences are the truth. It fails where half of the
-peers go wrong together in the same way; then the one that is right is called strange.
+mostly stands still (a rain gauge, a lamp) or is restless by nature (`core.metrics`): there the neighbours' differences
+are the truth. It fails where half of the peers go wrong together in the same way; then the one that is right is called
+strange.
 """
 
 from __future__ import annotations
@@ -146,17 +147,17 @@ class PeerBank:
         self._stale: set[str] = set()  # metrics whose peers must be looked for again
         self._looked = 0  # series that were known when that was done last
         self._peers = np.zeros((0, self.settings.peers), np.int32)
+        self._restless = np.zeros(0, bool)
 
     # -- who stands where --------------------------------------------------------------------------------------------
 
     def place(self, series: Series, device: Device | None) -> None:
         """Take note of where *series* stands, before its first reading; without a place it has no peers.
 
-        Neither has a counter. A device that has been removed keeps the place that it had.
+        A device that has been removed keeps the place that it had.
         """
         group, lat, lon = (series.metric, "", series.device), np.nan, np.nan
-        counts = series.metric in METRICS and METRICS[series.metric].counts
-        if device is not None and device.lat is not None and device.lon is not None and not counts:
+        if device is not None and device.lat is not None and device.lon is not None:
             group, lat, lon = (series.metric, device.kind, series.device), device.lat, device.lon
         slot = self._find(series.id)
         if slot < 0:
@@ -166,6 +167,7 @@ class PeerBank:
 
     def _stand(self, slot: int, group: tuple[str, str, str], lat: float, lon: float) -> None:
         self._groups[int(self._slots.ids[slot])] = group
+        self._restless[slot] = _is_restless(group[0])
         self._columns["lat"][slot], self._columns["lon"][slot] = lat, lon
         if not np.isnan(lat):
             self._stale.add(group[0])
@@ -283,7 +285,7 @@ class PeerBank:
         same = ((x == c["last"][rows]) & (seen > 0)).astype(f4)
         rest = c["rest"][rows] + np.maximum(grow, f4(0.005)) * (same - c["rest"][rows])
         c["rest"][rows], c["last"][rows] = rest, x
-        severity = np.where(rest < settings.still, severity, f4(0))
+        severity = np.where((rest < settings.still) & ~self._restless[rows], severity, f4(0))
         c["severity"][rows] = severity
         self._learn(rows, hour, r=r, z=z, m=m, e=e, both=both, ready=ready, has=has, x=x, gone=gone, pace=pace)
         judged = np.flatnonzero(both & ripe)
@@ -475,6 +477,7 @@ class PeerBank:
             for slot, (_, _, device) in enumerate(groups):
                 bank._of_device.setdefault(device, []).append(slot)
             bank._peers = np.full((n, bank.settings.peers), -1, np.int32)
+            bank._restless = np.array([_is_restless(metric) for metric, _, _ in groups], bool)
             bank._stale = {metric for metric, _, _ in groups}
             bank._look(columns["looked"])
             bank._stale = {metric for metric, _, _ in groups[columns["looked"] :]}
@@ -495,6 +498,7 @@ class PeerBank:
         self._profile = np.concatenate([self._profile, np.zeros((more, _HOURS), np.float32)])
         self._weight = np.concatenate([self._weight, np.zeros((more, _HOURS), np.float32)])
         self._peers = np.concatenate([self._peers, np.full((more, self.settings.peers), -1, np.int32)])
+        self._restless = np.concatenate([self._restless, np.zeros(more, bool)])
 
     def _look(self, count: int) -> None:
         """Look among the first *count* series for the peers of the metrics that have new ones, or ones that moved.
@@ -517,6 +521,10 @@ class PeerBank:
             devices = np.unique([device for _, _, device in groups], return_inverse=True)[1]
             found = nearest(self._columns["lat"][rows], self._columns["lon"][rows], kinds, devices, self.settings.peers)
             self._peers[rows] = np.where(found >= 0, rows[found], -1)
+
+
+def _is_restless(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].restless
 
 
 def _kilometres(lat: NDArray[Any], lon: NDArray[Any], lat0: float, lon0: float) -> NDArray[np.float64]:

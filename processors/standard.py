@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MalformedPayload
+from core.metrics import METRICS
 from core.quality import Flag
+from processors.detectors.contract import Reason
 from processors.detectors.novelty import NoveltyBank
 from processors.limits import LimitTable
 from processors.liveness import Liveness
@@ -57,6 +59,7 @@ class StandardParts:
         self._devices: dict[int, str] = {}
         self._is_assigned = True
         self._limits = LimitTable(limits)
+        self._restless = np.zeros(0, bool)  # by series id
 
     def learn(self, series: Series) -> None:
         """Take note of the limits of a series, and of how often it reports."""
@@ -64,6 +67,9 @@ class StandardParts:
         self._devices[series.id] = series.device
         self._is_assigned = False
         self._limits.learn(series)
+        if series.id >= len(self._restless):
+            self._restless = np.append(self._restless, np.zeros(series.id + 1, bool))
+        self._restless[series.id] = series.metric in METRICS and METRICS[series.metric].restless
         if series.interval_seconds is not None:
             self._liveness.expect(series.id, series.interval_seconds)
 
@@ -73,6 +79,8 @@ class StandardParts:
         self._liveness.hear(batch, heard)
         strange = self._peers.hear(batch)
         scores = self._novelty.update(batch.series, batch.measured, batch.value)
+        by_nature = self._restless[batch.series] & ((scores.reason == Reason.NOISE) | (scores.reason == Reason.SPIKE))
+        scores.severity[by_nature] = scores.raw[by_nature] = 0
         quality = self._quality.judge(batch, self._limits, scores)
         quality[strange] |= np.uint16(Flag.NEIGHBOUR)
         return batch.with_quality(quality), scores

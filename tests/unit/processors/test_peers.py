@@ -133,15 +133,19 @@ def test_a_series_without_a_place_has_no_peers_and_is_nobodys() -> None:
     assert all(11 not in r.series for r in found)
 
 
-def test_counters_are_not_compared() -> None:
+@pytest.mark.parametrize(("metric", "told"), [("energy", False), ("level", False), ("pm25", True)])
+def test_what_is_restless_by_nature_is_compared_and_never_strange(metric: str, told: bool) -> None:
     bank = PeerBank()
     for k in range(SENSORS):
-        bank.place(Series(k, f"d{k}", "energy", "x"), Device(f"d{k}", "meter", "x", "", 37.9 + 0.01 * k, 58.3))
+        bank.place(Series(k, f"d{k}", metric, "x"), Device(f"d{k}", "meter", "x", "", 37.9 + 0.01 * k, 58.3))
+    values = _city(8)
+    values[6 * DAY :, 5] += 30
 
-    found = _run(bank, _city(3))
+    found = _run(bank, values)
 
-    assert [k for k in range(SENSORS) if len(bank.peers(k))] == []
-    assert not any(len(each.series) for each in found)
+    assert len(bank.peers(5)) == 8
+    assert (_worst(found, 5) >= 1) == told
+    assert _worst(_run(PeerBank.from_bytes(bank.to_bytes()), values), 5) == 0 or told
 
 
 def test_with_two_neighbours_nothing_is_said() -> None:
