@@ -248,7 +248,7 @@ class Score:
     def worst_misses(self, most: int = _LISTED) -> list[Label]:
         """Return labels without an alert: those that lasted longest first."""
         missed = [item.label for item in self.judged if not item.is_detected]
-        return sorted(missed, key=lambda label: (label.start - label.end, label.start))[:most]
+        return sorted(missed, key=_longest_first)[:most]
 
     def worst_false_alarms(self, most: int = _LISTED) -> list[Opening]:
         """Return false alarms: those of the highest priority first, then of the highest severity."""
@@ -389,3 +389,8 @@ def _share(part: int, whole: int) -> float | None:
 
 def _iso(ns: int) -> str:
     return from_ns(ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _longest_first(label: Label) -> tuple[int, int, str, str, str, str, tuple[str, ...]]:
+    who = (label.device or "", label.metric or "", label.district or "", tuple(label.metrics))
+    return label.start - label.end, label.start, label.what, *who

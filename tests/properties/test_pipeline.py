@@ -208,7 +208,7 @@ def test_the_log_of_this_test_makes_every_kind_of_alert() -> None:
     kinds = {event.kind.value for event in effects.events}
     retrospective = {event.evidence.retrospective for event in effects.events if event.evidence}
     assert codes >= {"threshold", "range", "novelty", "gap", "flapping"}
-    assert kinds == {"raised", "worsened", "cleared", "resolved"}
+    assert kinds == {"raised", "worsened", "cleared", "resolved", "updated"}
     assert retrospective == {False, True}
     assert len(effects.bands.series)
     assert effects.online
