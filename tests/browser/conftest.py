@@ -78,7 +78,7 @@ def open_url(browser: Browser) -> Iterator[Callable[..., Page]]:
             reduced_motion="reduce",
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         context.add_init_script(f"localStorage.getItem('lang') ?? localStorage.setItem('lang', '{lang}')")
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -201,7 +201,7 @@ class FakeServer:
 
         self._thread = threading.Thread(target=run, name="fake-api")
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not server.started and time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -213,7 +213,7 @@ class FakeServer:
         for queue in list(self.city.listeners):
             assert self.city.loop is not None
             self.city.loop.call_soon_threadsafe(queue.put_nowait, b"")  # the end of the stream
-        self._thread.join(10)
+        self._thread.join(60)
         self._server = None
 
     def __enter__(self) -> Self:
