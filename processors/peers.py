@@ -253,7 +253,7 @@ class PeerBank:
         ready = has & (seen >= 30 * settings.round_seconds)
         z = np.where(ready, np.clip(r / measure, -_CLIP, _CLIP), f4(np.nan)).astype(f4)
         c["z"][rows] = z
-        middle = self._median(rows, at)
+        middle, peers = self._median(rows, at)
         both = ~np.isnan(middle) & ready
         m = np.where(both, middle, f4(0))
         e = np.where(both, z - self._gain(rows) * m, f4(0))
@@ -266,12 +266,13 @@ class PeerBank:
         ripe_s = f4(settings.ripe_days * _DAY)
         ripe = seen >= ripe_s
         # of a young series it is not known yet how far it wanders
-        young = f4(1) + f4(2 * _DAY) / np.maximum(seen, ripe_s)
+        sure = np.clip(peers, 1, settings.sure_peers).astype(f4) / f4(settings.sure_peers)
+        patience = (f4(1) + f4(2 * _DAY) / np.maximum(seen, ripe_s)) / np.sqrt(sure)
         drift = np.zeros(len(rows), f4)
         for name, hours, least in (("short", settings.short_hours, 0.3), ("long", settings.long_hours, 0.15)):
             off, wander = c[f"off_{name}"][rows], np.maximum(c[f"wander_{name}"][rows], f4(least))
             off = np.where(both, off + gone / (f4(hours * 3600) + gone) * (u - off), off)
-            needed = f4(settings.threshold) * young * wander
+            needed = f4(settings.threshold) * patience * wander
             drift = np.maximum(drift, np.where(both & ripe, np.abs(off) / needed, f4(0)))
             c[f"off_{name}"][rows] = off
             held = np.where(ripe, np.minimum(np.abs(off), f4(_WANDER_CLIP) * wander), np.abs(off))
@@ -279,7 +280,7 @@ class PeerBank:
             c[f"wander_{name}"][rows] = np.where(both, old + pace * (held - old), old)
 
         self._turn(rows, at, e, both, seen)
-        step = np.where(both & ripe, c["step"][rows] / (f4(settings.step_threshold) * young), f4(0))
+        step = np.where(both & ripe, c["step"][rows] / (f4(settings.step_threshold) * patience), f4(0))
         severity = np.minimum(np.maximum(drift * drift * drift, step * step), f4(_SEVEREST))
 
         same = ((x == c["last"][rows]) & (seen > 0)).astype(f4)
@@ -323,15 +324,15 @@ class PeerBank:
         c["block_total"][rows] += np.where(both, e, f4(0))
         c["block_count"][rows] += both
 
-    def _median(self, rows: NDArray[np.intp], at: int) -> NDArray[np.float32]:
-        """Return the median deviation of the peers of *rows* that spoke lately; NaN where too few did."""
+    def _median(self, rows: NDArray[np.intp], at: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Return the median deviation of the peers of *rows* that spoke lately, NaN where too few did, and how many."""
         others = self._others(rows, at)
         others.sort(axis=1)  # NaN comes last
         n = np.count_nonzero(~np.isnan(others), axis=1)
         line = np.arange(len(rows))
         low, high = others[line, np.maximum(n - 1, 0) // 2], others[line, n // 2 % others.shape[1]]
         high = np.where(n % 2 == 1, low, high)
-        return np.where(n >= self.settings.least_peers, (low + high) / np.float32(2), np.float32(np.nan))
+        return np.where(n >= self.settings.least_peers, (low + high) / np.float32(2), np.float32(np.nan)), n
 
     def _others(self, rows: NDArray[np.intp], at: int) -> NDArray[np.float32]:
         peers = self._peers[rows]
@@ -390,7 +391,7 @@ class PeerBank:
         row = np.array([slot], np.intp)
         others = np.sort(self._others(row, self.at)[0])
         z = float(self._columns["z"][slot])
-        middle = self._median(row, self.at)
+        middle, _ = self._median(row, self.at)
         usual = float(self._columns["usual"][slot])
         hour = (self.at - 1) // (3600 * _S) % _HOURS
         m = 0.0 if np.isnan(middle[0]) else float(middle[0])

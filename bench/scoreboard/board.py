@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "Size", "faults_board", "load_board", "nab_board", "plateau_board", "scenarios_board"]
 
 OURS = "urbanpulse"
-_QUIET = 0.01  # false alarms per sensor and day
+_QUIET = 0.008  # false alarms per sensor and day on design seeds: so that cities not seen stay below 0.01
 _THRESHOLDS = 40
 _CURVE = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 _MOVED = 0.3
