@@ -23,7 +23,7 @@ up: $(VENV)/.runtime ## a live city on this machine: one URL, one login (ARGS=''
 	$(BIN)/urbanpulse up $(if $(filter undefined,$(origin ARGS)),--demo,$(ARGS))
 
 test: $(VENV)/.dev ## every test (ARGS='-k name' narrows)
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup --randomly-seed=1 $(ARGS) # any order will do: the same each time
 
 check: $(VENV)/.dev ## lint, format, types, import arrows
 	$(BIN)/ruff check .

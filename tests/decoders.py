@@ -119,7 +119,8 @@ def _ttn(messages: Iterable[Message]) -> list[Heard]:
 def _lorawan(device: str, payload: bytes, decoded: dict[str, Any]) -> list[Heard]:
     frame = msgspec.msgpack.decode(payload)
     at = datetime.fromisoformat(decoded.pop("time"))
-    assert decoded == frame["v"]
+    # the decoded half is protobuf's, whose numbers are doubles
+    assert decoded == {name: float(v) if type(v) is int else v for name, v in frame["v"].items()}
     assert round(at.timestamp() * 1000) == frame["t"]
     return [Heard(device, metric, frame["t"], value) for metric, value in frame["v"].items()]
 
