@@ -57,7 +57,7 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     g = state.floats[slot]
     book[:size] = g[: s.LO + 1].tobytes()
     m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, 0)
-    pace = float(g[s.STEP])
+    pace = kept_pace = float(g[s.STEP])
     age, off = int(state.counts[slot, s.AGE]), int(state.marks[slot, s.OFF])
     profile, weight = memoryview(state.profile[slot]), memoryview(state.weight[slot])
     hour = measured // HOUR_NS
@@ -65,7 +65,7 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     factor, reference = tuning.rhythm_factor, tuning.reference_seconds
     least, warm = 1.0 / factor, tuning.warm_readings
     fast_rate, scale_rate, slow_rate = tuning.fast_rate, tuning.scale_rate, tuning.slow_rate
-    scatter_rate = tuning.scatter_rate
+    scatter_rate, tiny, settling = tuning.scatter_rate, TINY, SETTLING
     residual_rate, profile_rate, repeat = tuning.residual_rate, tuning.profile_rate, tuning.repeat_share
     fast_clip, slow_clip, profile_clip = tuning.fast_clip_scales, tuning.slow_clip_scales, tuning.profile_clip_scales
     floor_share, reach, shrink_rate, week = tuning.floor_share, tuning.reach_widths, plan.shrink, plan.week
@@ -127,10 +127,11 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
         w = share if w > 1.0 else w * share
         one_n, one_age = 1.0 / (k + 1), 1.0 / (age + 1)
         fast = one_age if one_age > fast_rate else fast_rate
-        floor = abs(slow) * floor_share + TINY
+        floor = (slow if slow >= 0.0 else -slow) * floor_share + tiny
         sfe, sse = sf + floor, scale + floor
         d_fast, d_slow = a - m, a - slow
-        a_fast, a_slow = abs(d_fast), abs(d_slow)
+        a_fast = d_fast if d_fast >= 0.0 else -d_fast
+        a_slow = d_slow if d_slow >= 0.0 else -d_slow
         lesson, day_lesson = a - expected, a - day
         r_fast += residual_rate * (lesson - r_fast)
         shrink = 0.0 if again and rho >= repeat else shrink_rate * w
@@ -143,9 +144,11 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
                 run_record = run
             run = 0.0
             rho += (one_age if one_age > slow_rate else slow_rate) * (0.0 - rho)
-        bend = abs(d - there)
-        if age > SETTLING:
-            limit = fast_clip * (usual + scale * 1e-2 + TINY)
+        bend = d - there
+        if bend < 0.0:
+            bend = -bend
+        if age > settling:
+            limit = fast_clip * (usual + scale * 1e-2 + tiny)
             if bend > limit:
                 bend = limit
             limit = fast_clip * sfe
@@ -162,7 +165,7 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
         there = d
         m += fast * d_fast
         sf += (one_age if one_age > scale_rate else scale_rate) * (a_fast - sf)
-        if k > SETTLING:
+        if k > settling:
             limit = profile_clip * sse
             if lesson > limit:
                 lesson = limit
@@ -205,7 +208,9 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
         age += 1
         pack(book, at, m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo)
         m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, at)
-        (pace,) = _ONE.unpack(_ONE.pack(pace))
+        if pace != kept_pace:
+            (pace,) = _ONE.unpack(_ONE.pack(pace))
+            kept_pace = pace
     g[s.STEP] = pace
     state.marks[slot, s.OFF] = min(off, s.LONG)
     levels = np.frombuffer(book, "<f4").reshape(count + 1, s.LO + 1)

@@ -160,7 +160,9 @@ def signals(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats]:
     alone = np.where((there > 0) == (back > 0), np.minimum(np.abs(there), np.abs(back)), 0.0)
     noise, spike = (fast + least) / (usual + least), alone / (np.maximum(fast, usual) + least)
     ones = np.minimum(np.stack([shift, noise, spike]), CEILING)
-    ones = np.where(np.stack([t.age >= tuning.warm_readings, *[t.age >= tuning.start_readings] * 2]), ones, 0.0)
+    if (t.age < max(tuning.warm_readings, tuning.start_readings)).any():
+        ones[0, t.age < tuning.warm_readings] = 0.0
+        ones[1:, t.age < tuning.start_readings] = 0.0
     return np.stack([r, r_next, np.where(brisk, d_fast, surprise)]), ones, floor
 
 
