@@ -108,7 +108,7 @@ def test_alert_level_without_a_search_for_the_threshold_finds_most_windows(judge
     print(f"NAB at severity 1: {fixed}")  # noqa: T201 - a figure
     assert fixed.score >= sweep(files, severity)["standard"].score - 2
     assert fixed.found >= 54
-    assert fixed.false <= 80
+    assert fixed.false <= 92
 
 
 def test_taxi_demand_is_unusual_in_its_labelled_windows(judged: Judged) -> None:
