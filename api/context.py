@@ -39,6 +39,7 @@ __all__ = [
     "DistrictId",
     "Engineer",
     "Operator",
+    "Time",
     "Viewer",
     "json_response",
     "known",
@@ -136,6 +137,8 @@ def _needs(role: Role) -> Callable[[HTTPConnection, Context], Principal]:
 
 DeviceId = Annotated[str | None, Query(max_length=64, description="Only of this device.")]
 DistrictId = Annotated[str | None, Query(max_length=64, description="Only of this district.")]
+
+Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an epoch in s, ms, us or ns.")]
 
 Viewer = Annotated[Principal, Depends(_needs(Role.VIEWER))]
 Operator = Annotated[Principal, Depends(_needs(Role.OPERATOR))]

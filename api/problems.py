@@ -18,7 +18,7 @@ from core.errors import Conflict, MalformedPayload, NotFound, Unavailable, Urban
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROBLEM", "Refusal", "answer", "problem"]
+__all__ = ["PROBLEM", "Refusal", "answer", "bad_field", "problem"]
 
 PROBLEM = "application/problem+json"
 _RETRY_SECONDS = "2"
@@ -42,6 +42,11 @@ class Refusal(UrbanpulseError):  # noqa: N818 - named after the thing
         self.detail = detail
         self.headers = dict(headers or {})
         self.errors = errors
+
+
+def bad_field(name: str, reason: str) -> Refusal:
+    """Return the refusal of a request whose field *name* is wrong for *reason*."""
+    return Refusal(422, "invalid", f"{name}: {reason}", errors=[{"field": name, "reason": reason}])
 
 
 def problem(refusal: Refusal, instance: str) -> Response:

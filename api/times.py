@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from api.problems import bad_field
 from core.clock import from_ns, to_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["WIDTHS", "bucket_width", "day_number", "day_text", "iso", "iso_column", "parse_time"]
+__all__ = ["WIDTHS", "bucket_width", "day_number", "day_text", "iso", "iso_column", "parse_time", "time_field"]
 
 SECOND = 1_000_000_000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -77,6 +78,18 @@ def parse_time(text: str) -> int:
     if not 0 <= ns < _LATEST:
         raise ValueError("before 1970 or after 2199")
     return ns
+
+
+def time_field(name: str, text: str) -> int:
+    """Return `parse_time` of *text*, what a request says in its field *name*.
+
+    Raises:
+        Refusal: 422: it is no time.
+    """
+    try:
+        return parse_time(text)
+    except ValueError as error:
+        raise bad_field(name, f"{text[:40]!r} is no time: {error}") from error
 
 
 def bucket_width(start: int, end: int, points: int) -> int:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.context import Context, Ctx, DeviceId, DistrictId, Operator, Viewer, json_response
 from api.models import AlertHistory, AlertOut, AlertPage, Comment
-from api.problems import Refusal
+from api.problems import Refusal, bad_field
 from api.times import iso
 from core.accounts import Principal
 from core.alerts import Alert, EventKind
@@ -41,9 +41,7 @@ def list_alerts(
     """List alerts, newest opening first; `next_cursor` leads to the next page."""
     most = context.settings.max_items
     if limit > most:
-        raise Refusal(
-            422, "invalid", f"limit: at most {most}", errors=[{"field": "limit", "reason": f"at most {most}"}]
-        )
+        raise bad_field("limit", f"at most {most}")
     opened, last_id = _cursor(cursor)
     page = context.ports.alerts.alerts(
         active=None if state == "all" else state == "active",
@@ -115,7 +113,7 @@ async def comment(
 ) -> Response:
     """Say something about an alert, for the record."""
     if not body.comment.strip():
-        raise Refusal(422, "invalid", "comment: empty", errors=[{"field": "comment", "reason": "empty"}])
+        raise bad_field("comment", "empty")
     return await _act(context, who, id, EventKind.COMMENTED, body, if_match)
 
 

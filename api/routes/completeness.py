@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from numpy.typing import NDArray
 
 from api.completeness import LEAST_READINGS, completeness, usual_interval
-from api.context import Context, Ctx, DeviceId, Viewer, json_response, known
+from api.context import Context, Ctx, DeviceId, Time, Viewer, json_response, known
 from api.models import CompletenessOut
-from api.problems import Refusal
-from api.times import iso, parse_time
+from api.problems import bad_field
+from api.times import iso, time_field
 from core.city import Series
 
 __all__ = ["router"]
@@ -26,8 +26,6 @@ _BEFORE_HOURS = 31 * 24  # where the beginning of a series is looked for
 _LOOKS = (_HOUR, _DAY, 7 * _DAY, 31 * _DAY)  # before the end, until there are enough readings to tell an interval
 _SAMPLE = 500
 
-Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an epoch in s, ms, us or ns.")]
-
 
 @router.get("/completeness", operation_id="get_completeness", response_model=CompletenessOut)
 def get_completeness(
@@ -39,16 +37,16 @@ def get_completeness(
     otherwise every usual distance between its readings in the time before `end`.
     """
     if device is None:
-        raise _bad("device", "name a device")
+        raise bad_field("device", "name a device")
     city = context.directory.city()
     known(city, device=device)
     now = context.clock.now_ns()
-    stop = min(_time("end", end) if end is not None else now, now) // _HOUR * _HOUR
-    begin = _time("start", start) if start is not None else stop - _DAY
-    if end is not None and begin > _time("end", end):
-        raise _bad("start", "after end")
+    stop = min(time_field("end", end) if end is not None else now, now) // _HOUR * _HOUR
+    begin = time_field("start", start) if start is not None else stop - _DAY
+    if end is not None and begin > time_field("end", end):
+        raise bad_field("start", "after end")
     if stop - begin > _MOST_DAYS * _DAY:
-        raise _bad("start", f"more than {_MOST_DAYS} days before end")
+        raise bad_field("start", f"more than {_MOST_DAYS} days before end")
     begin = -(-begin // _HOUR) * _HOUR
     stop = max(stop, begin)
     series = sorted((s for s in city.series.values() if s.device == device), key=lambda one: one.metric)
@@ -102,14 +100,3 @@ def _usual(context: Context, series: Series, stop: int) -> int:
         if len(measured) >= 4 * LEAST_READINGS:
             break
     return usual_interval(measured)
-
-
-def _time(name: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise _bad(name, f"{text[:40]!r} is no time: {error}") from error
-
-
-def _bad(name: str, reason: str) -> Refusal:
-    return Refusal(422, "invalid", f"{name}: {reason}", errors=[{"field": name, "reason": reason}])

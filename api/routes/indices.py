@@ -11,10 +11,10 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from numpy.typing import NDArray
 
-from api.context import City, Context, Ctx, DeviceId, DistrictId, Viewer, json_response, known
+from api.context import City, Context, Ctx, DeviceId, DistrictId, Time, Viewer, json_response, known
 from api.models import IndexList
-from api.problems import Refusal
-from api.times import iso, parse_time
+from api.problems import Refusal, bad_field
+from api.times import iso, time_field
 from core.city import Series
 from core.indices import Index, IndexTables
 from core.indices.history import LOOK_BACK_HOURS, air_hours, heat_hours, noise_days
@@ -28,8 +28,6 @@ _MS = 1_000_000
 _MOST_DAYS = 31
 _NOISE = ("lden", "lnight")
 _HEAT = ("temperature", "humidity")
-
-Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an epoch in s, ms, us or ns.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +64,12 @@ def indices(
     if index is not None and index not in {*tables, *_NOISE, "heat_index"}:
         raise Refusal(404, "not-found", f"index {index[:80]!r}: unknown")
     now = context.clock.now_ns()
-    stop = min(_time("end", end) if end is not None else now, now // _HOUR * _HOUR)
-    begin = _time("start", start) if start is not None else stop - _DAY
-    if end is not None and start is not None and begin > _time("end", end):
-        raise _bad("start", "after end")
+    stop = min(time_field("end", end) if end is not None else now, now // _HOUR * _HOUR)
+    begin = time_field("start", start) if start is not None else stop - _DAY
+    if end is not None and start is not None and begin > time_field("end", end):
+        raise bad_field("start", "after end")
     if stop - begin > _MOST_DAYS * _DAY:
-        raise _bad("start", f"more than {_MOST_DAYS} days before end")
+        raise bad_field("start", f"more than {_MOST_DAYS} days before end")
     place = _place(city, device, district)
     begin = -(-begin // _HOUR) * _HOUR
     found = _all(context, place, tables.values(), begin, stop) if begin < stop else iter(())
@@ -89,7 +87,7 @@ def indices(
 
 def _place(city: City, device: str | None, district: str | None) -> _Place:
     if (device is None) == (district is None):
-        raise _bad("device", "name a device or a district, one of both")
+        raise bad_field("device", "name a device or a district, one of both")
     series = tuple(s for s in city.series.values() if (s.device == device if device else s.district == district))
     home = city.devices.get(device or "")
     if district is None:
@@ -171,14 +169,3 @@ _TITLES = {
     "heat_index": "Heat index",
 }
 _UNITS = {"lden": "dB", "lnight": "dB", "heat_index": "°C"}
-
-
-def _time(name: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise _bad(name, f"{text[:40]!r} is no time: {error}") from error
-
-
-def _bad(name: str, reason: str) -> Refusal:
-    return Refusal(422, "invalid", f"{name}: {reason}", errors=[{"field": name, "reason": reason}])

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.context import Ctx, DeviceId, Engineer, Viewer, json_response
 from api.models import LedgerOut, QuarantineList
-from api.problems import Refusal
+from api.problems import Refusal, bad_field
 from api.times import day_number, day_text, iso
 from core.admission import LedgerRow
 
@@ -35,7 +35,7 @@ def ledger(
     last = day_number(end) if end else context.clock.now_ns() // _DAY_NS
     first = day_number(start) if start else last - 6
     if first > last:
-        raise Refusal(422, "invalid", "start: after end", errors=[{"field": "start", "reason": "after end"}])
+        raise bad_field("start", "after end")
     rows = context.ports.ledger.ledger(device, max(first, 0), max(last, 0))
     most = context.settings.max_ledger_rows
     if len(rows) > most:
@@ -49,9 +49,7 @@ def quarantine(_: Engineer, context: Ctx, limit: Annotated[int, Query(ge=1)] = 1
     """Return the newest messages that could not be admitted, with their raw bytes."""
     most = context.settings.max_items
     if limit > most:
-        raise Refusal(
-            422, "invalid", f"limit: at most {most}", errors=[{"field": "limit", "reason": f"at most {most}"}]
-        )
+        raise bad_field("limit", f"at most {most}")
     items = [
         {
             "topic": message.topic,

@@ -8,10 +8,10 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 from numpy.typing import NDArray
 
-from api.context import Ctx, DeviceId, DistrictId, Viewer, json_response, known
+from api.context import Ctx, DeviceId, DistrictId, Time, Viewer, json_response, known
 from api.models import Readings, SeriesList
-from api.problems import Refusal
-from api.times import bucket_width, iso, parse_time
+from api.problems import Refusal, bad_field
+from api.times import bucket_width, iso, time_field
 from core.city import Series
 from core.metrics import metric
 from core.ports import Bands, SeriesReader
@@ -23,8 +23,6 @@ router = APIRouter(prefix="/api/v1", tags=["readings"])
 _DAY = 86_400_000_000_000
 _MS = 1_000_000
 _POINTS = 500
-
-Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an epoch in s, ms, us or ns.")]
 
 
 @router.get("/series", operation_id="list_series", response_model=SeriesList)
@@ -65,14 +63,14 @@ def readings(
     """
     limit = context.settings.max_points
     if points is not None and points > limit:
-        raise _bad("points", f"at most {limit} points")
+        raise bad_field("points", f"at most {limit} points")
     series = context.directory.city().series.get(number)
     if series is None:
         raise Refusal(404, "not-found", f"series {number}: unknown")
-    stop = _time("end", end) if end is not None else context.clock.now_ns() + 1
-    begin = _time("start", start) if start is not None else stop - _DAY
+    stop = time_field("end", end) if end is not None else context.clock.now_ns() + 1
+    begin = time_field("start", start) if start is not None else stop - _DAY
     if begin > stop:
-        raise _bad("start", "after end")
+        raise bad_field("start", "after end")
     store = context.ports.series
     if aggregate == "none":
         width, columns = None, _raw(store, series, begin, stop, points or limit)
@@ -101,21 +99,10 @@ def _facts(series: Series) -> dict[str, Any]:
     }
 
 
-def _time(name: str, text: str) -> int:
-    try:
-        return parse_time(text)
-    except ValueError as error:
-        raise _bad(name, f"{text[:40]!r} is no time: {error}") from error
-
-
-def _bad(name: str, reason: str) -> Refusal:
-    return Refusal(422, "invalid", f"{name}: {reason}", errors=[{"field": name, "reason": reason}])
-
-
 def _raw(store: SeriesReader, series: Series, start: int, end: int, limit: int) -> dict[str, Any]:
     batch = store.readings(series.id, start, end, limit + 1)
     if len(batch) > limit:
-        raise _bad("points", f"the range holds more than {limit} readings: shorten it or use an aggregate")
+        raise bad_field("points", f"the range holds more than {limit} readings: shorten it or use an aggregate")
     value = np.ascontiguousarray(batch.value)
     return {
         "t": batch.measured // _MS,

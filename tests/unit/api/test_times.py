@@ -7,7 +7,8 @@ from datetime import date
 import pytest
 
 import api
-from api.times import SECOND, bucket_width, day_number, day_text, iso, iso_column, parse_time
+from api.problems import Refusal
+from api.times import SECOND, bucket_width, day_number, day_text, iso, iso_column, parse_time, time_field
 from tests.unit.api.fakes import HOUR, NOW
 
 
@@ -35,6 +36,17 @@ def test_one_instant_in_all_its_forms(text: str) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_time(text)
+
+
+def test_a_field_that_is_no_time_is_refused_by_name() -> None:
+    with pytest.raises(Refusal) as caught:
+        time_field("start", "2026-01-01T00:00:00")
+
+    reason = "'2026-01-01T00:00:00' is no time: no time zone: end it with Z or an offset"
+    assert (caught.value.status, caught.value.code) == (422, "invalid")
+    assert caught.value.detail == f"start: {reason}"
+    assert caught.value.errors == [{"field": "start", "reason": reason}]
+    assert time_field("start", "1767225600") == NOW
 
 
 @pytest.mark.parametrize(
