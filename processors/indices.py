@@ -1,8 +1,9 @@
 """This module keeps the indices of districts as they are now: from hourly windows, when the watermark closes them.
 
 The windows leave out what is out of range or flat, so a broken sensor does not make a district's air worse; the api's
-history, which comes from the store, cannot. A district is rated when an hour of one of its metrics closes, and again
-when more metrics of that hour do.
+history, which comes from the store, cannot. They take the metrics that an index asks for and no others: open minutes
+hold every reading, and most of a city's readings are of other metrics. A district is rated when an hour of one of its
+metrics closes, and again when more metrics of that hour do.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from core.errors import MalformedPayload
 from core.indices import Index, air_index, builtin_indices, heat_index
+from processors.detectors.slots import Slots
 from processors.detectors.state import decode, encode
 from processors.windows import HOUR, Windows, WindowSettings
 
@@ -32,7 +36,7 @@ _OLD = 6 * HOUR  # a district that closed no hour for so long is not told of any
 
 
 class DistrictIndices:
-    """Windows of everything, and the newest indices of each district.
+    """Windows of what indices ask for, and the newest indices of each district.
 
     Attributes:
         windows: they take the readings.
@@ -46,6 +50,7 @@ class DistrictIndices:
         self.current: dict[tuple[str, str], tuple[int, Index]] = {}
         self._tables = builtin_indices() if tables is None else tuple(tables)
         self._wanted = {code for index in self._tables for code in _pollutants(index)} | {"temperature", "humidity"}
+        self._summed = Slots(np.iinfo(np.int32).max)
         self._now = 0
         self._means: dict[str, dict[str, dict[int, float]]] = {}  # district, metric, start of the hour
 
@@ -56,11 +61,15 @@ class DistrictIndices:
 
     def learn(self, series: Series) -> None:
         """Take note of a series before its first reading."""
-        self.windows.learn(series)
+        if series.metric in self._wanted:
+            self.windows.learn(series)
+            self._summed.claim(np.array([series.id], np.int32))
 
     def update(self, batch: ReadingBatch) -> None:
         """Take readings with their final quality."""
-        self.windows.update(batch)
+        rows = np.flatnonzero(self._summed.find(batch.series) >= 0)
+        if len(rows):
+            self.windows.update(batch.take(rows))
 
     def advance(self, now: int) -> None:
         """Rate the districts whose hours closed by log time *now* (ns)."""
@@ -82,7 +91,7 @@ class DistrictIndices:
         touched: dict[str, None] = {}
         for row in ((rows.width == HOUR) & (rows.n > 0)).nonzero()[0].tolist():
             group, start = groups[rows.key[row]], int(rows.start[row])
-            if group.scope != "district" or group.metric not in self._wanted:
+            if group.scope != "district":
                 continue
             means = self._means.setdefault(group.name, {}).setdefault(group.metric, {})
             means[start] = float(rows.mean[row])

@@ -26,12 +26,14 @@ class WindowSettings(BaseModel):
     )
     utc_offset_minutes: int = Field(0, ge=-14 * 60, le=14 * 60, description="the city's offset from UTC, for its days")
     left_out: tuple[str, ...] = Field(("range", "flat"), description="quality flags whose readings do not count")
-    max_series: int = Field(1_000_000, ge=1, description="series summed up; others are counted and left out")
+    max_series: int = Field(
+        1_000_000, ge=1, le=1 << 26, description="series summed up; others are counted and left out"
+    )
     max_groups: int = Field(
         20_000, ge=0, le=1 << 30, description="pairs of district or sector and metric; others are counted and left out"
     )
     max_readings: int = Field(
-        10_000_000, ge=1, description="readings of open minutes held in memory, 32 bytes each; others are not summed up"
+        10_000_000, ge=1, description="readings of open minutes held in memory, 16 bytes each; others are not summed up"
     )
 
     @field_validator("left_out")

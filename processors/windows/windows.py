@@ -6,7 +6,8 @@
 - A window is told once, when no reading that would belong to it is admitted any more. What arrives within the bound is
   in it, in whatever order it came; what comes later is counted in `late` and left to the series store's own rollups.
   So the same readings give the same windows, bit for bit. `look` shows what is open, as it stands.
-- Of readings with equal (series, measured) the one received last counts, once; of those received together the greater.
+- Of readings with equal (series, measured) one counts, once: the one that the gateway found to replace another value
+  (flag CONFLICT); of several the greatest.
 - Readings are kept only while their minute is open: the lateness bound and a minute. Longer windows hold one cell.
 - A district's window waits for the slowest of its devices that is not idle, and then for the same bound. What a device
   sends from before is in its own windows, and counted in `late_groups`.
@@ -23,11 +24,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from core.errors import MalformedPayload
+from core.quality import Flag
 from processors.detectors.slots import Slots
 from processors.detectors.state import decode, encode
 from processors.windows.cells import LARGEST, Cells, starts_of, sum_up
 from processors.windows.grouped import Grouped
-from processors.windows.longer import Longer, Told, begin_of
+from processors.windows.longer import Longer, Told
 from processors.windows.rows import DAY, MINUTE, WIDTHS, Closed, Group, WindowRows, to_rows
 from processors.windows.settings import WindowSettings
 from processors.windows.watermarks import Watermarks
@@ -40,9 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Windows"]
 
-_VERSION = 1
+_VERSION = 2
 _SECOND = 1_000_000_000
-_READING = np.dtype([("slot", "<i4"), ("counts", "<i4"), ("measured", "<i8"), ("received", "<i8"), ("value", "<f8")])
+_READING = np.dtype([("key", "<u8"), ("value", "<f8")])
+_COUNTS, _REPLACES = 1, 2  # the lowest bits of a key; then when in its minute it was measured, ns; then the slot
+_AT, _SLOT = 2, 38  # where those begin
+_REPLACED = np.uint16(Flag.CONFLICT)
 _SERIES = np.dtype([("source", "<i4"), ("group", "<i4"), ("interval", "<i8")])
 
 
@@ -157,14 +162,17 @@ class Windows:
         self._marks.reserve(len(self._sources))
 
     def _hold(self, batch: ReadingBatch, slot: NDArray[np.int32], rows: NDArray[Any]) -> None:
+        minute, at = np.divmod(batch.measured[rows], MINUTE)
+        quality = batch.quality[rows]
         held = np.empty(len(rows), _READING)
-        held["slot"] = slot[rows]
-        held["measured"] = batch.measured[rows]
-        held["received"] = batch.received[rows]
+        held["key"] = (
+            (slot[rows].astype(np.int64) << _SLOT)
+            | (at << _AT)
+            | ((quality & _REPLACED) != 0) * _REPLACES
+            | ((quality & self._mask) == 0) * _COUNTS
+        )
         held["value"] = batch.value[rows] + 0.0  # no negative zero: it equals zero and has other bits
-        held["counts"] = (batch.quality[rows] & self._mask) == 0
         self._held += len(rows)
-        minute = held["measured"] // MINUTE
         first = int(minute[0])
         if (minute == first).all():
             self._open.setdefault(first, []).append(held)
@@ -181,7 +189,7 @@ class Windows:
         """Return and forget the windows that are over for their sources."""
         slots, count = self._slots, self._slots.count
         source, group = self._facts["source"][:count].copy(), self._facts["group"][:count]
-        told: Told = self._cells(self._due(source))
+        told = self._due(source)
         self._grouped.take(group[told[0]], told[1], told[2])
         found = [told]
         for longer in self._longer:
@@ -195,48 +203,48 @@ class Windows:
         )  # fmt: skip
         return Closed(partial(_series_rows, slots.ids, interval, found), groups)
 
-    def _due(self, source: NDArray[np.int32]) -> NDArray[Any]:
-        """Take the readings of minutes that are over for their source."""
-        found = []
+    def _due(self, source: NDArray[np.int32]) -> Told:
+        """Take the readings of minutes that are over for their source; of a series by start."""
+        found = [self._cells(0, _joined([]))]
         for minute in sorted(self._open):
             if not self._marks.may_pass((minute + 1) * MINUTE):
                 break
-            held = _joined(self._open[minute])
-            due = self._marks.passed(source.take(held["slot"]), (minute + 1) * MINUTE)
-            if due.all():
-                found.append(held)
-                del self._open[minute]
-            elif due.any():
-                found.append(held.take(np.flatnonzero(due)))  # ten times as fast as a mask on records
+            held = _joined(self._open.pop(minute))
+            due = self._marks.passed(source.take(_slot_of(held)), (minute + 1) * MINUTE)
+            if not due.all():
                 self._open[minute] = [held.take(np.flatnonzero(~due))]
-            else:
-                self._open[minute] = [held]
-        readings = _joined(found)
-        self._held -= len(readings)
-        return readings
+                held = held.take(np.flatnonzero(due))  # ten times as fast as a mask on records
+            self._held -= len(held)
+            found.append(self._cells(minute, held))
+        slots, starts, cells = zip(*found, strict=True)
+        return np.concatenate(slots), np.concatenate(starts), Cells.concat(cells)
 
-    def _cells(self, readings: NDArray[Any]) -> Told:
-        """Return slot, start and cell of each series and minute of *readings*, by slot, then start."""
-        order = _by_slot_and_time(readings)
-        slot, measured = readings["slot"][order], readings["measured"][order]
-        again = (slot[1:] == slot[:-1]) & (measured[1:] == measured[:-1])
-        if again.any():  # sent more than once: the one received last wins
-            keys = (readings["counts"], readings["value"], readings["received"])
-            order = np.lexsort((*keys, readings["measured"], readings["slot"]))
+    def _cells(self, minute: int, held: NDArray[Any]) -> Told:
+        """Return slot, start and cell of each series of *minute*, by slot."""
+        order = np.argsort(held["key"])
+        what = held["key"][order] >> _AT
+        again = what[1:] == what[:-1]
+        if again.any():  # sent more than once
+            order = np.lexsort((held["key"], held["value"], held["key"] >> 1))
             order = order[np.append(~again, True)]
-            slot, measured = readings["slot"][order], readings["measured"][order]
-        start = begin_of(measured, MINUTE, 0)
-        starts = starts_of(slot, start)
-        ordered = readings.take(order)
-        counts = ordered["counts"] != 0
-        cells = sum_up(starts, self._slots.ids[slot], measured, np.ascontiguousarray(ordered["value"]), counts)
-        return slot[starts], start[starts], cells
+        held = held.take(order)
+        slot = _slot_of(held)
+        starts = starts_of(slot)
+        cells = sum_up(
+            starts,
+            self._slots.ids[slot],
+            minute * MINUTE + (held["key"] >> _AT & ((1 << _SLOT - _AT) - 1)).astype(np.int64),
+            np.ascontiguousarray(held["value"]),
+            held["key"] & _COUNTS != 0,
+        )
+        return slot[starts], np.full(len(starts), minute * MINUTE), cells
 
     # -- state -------------------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
         """Return settings, counters and state; equal histories and settings give equal bytes. `learn` comes again."""
         count = self._slots.count
+        self._open = {minute: [_joined(parts)] for minute, parts in self._open.items()}
         columns: dict[str, Any] = {
             "version": _VERSION,
             "settings": self.settings.model_dump(),
@@ -245,7 +253,7 @@ class Windows:
             "facts": self._facts[:count].tobytes(),
             "sources": list(self._sources),
             "marks": self._marks.mark[: len(self._sources)].astype("<i8").tobytes(),
-            "open": b"".join(part.tobytes() for minute in sorted(self._open) for part in self._open[minute]),
+            "open": [(minute, part.view(np.uint8).data) for minute, (part,) in sorted(self._open.items())],
             "longer": [longer.to_bytes(count) for longer in self._longer],
             "grouped": self._grouped.to_columns(),
         }
@@ -283,22 +291,19 @@ class Windows:
         self._grouped.restore(columns["grouped"])
         for longer, data in zip(self._longer, columns["longer"], strict=True):
             longer.restore(data, len(ids))
-        readings = np.frombuffer(columns["open"], _READING).copy()
-        numbers = (
-            (readings["slot"], 0, len(ids)),
-            (self._facts["source"], 0, len(self._sources)),
-            (self._facts["group"], -1, len(self.groups)),
-        )
+        self._open = {int(minute): [np.frombuffer(data, _READING)] for minute, data in columns["open"]}
+        self._held = sum(len(part) for (part,) in self._open.values())
         if not (len(self._facts) == len(ids) <= self.settings.max_series) or len(self._marks.mark) != len(
             self._sources
         ):
             raise ValueError("columns of unequal length")
+        numbers = [
+            (self._facts["source"], 0, len(self._sources)),
+            (self._facts["group"], -1, len(self.groups)),
+            *((_slot_of(part), 0, len(ids)) for (part,) in self._open.values()),
+        ]
         if any(len(column) and not first <= column.min() <= column.max() < end for column, first, end in numbers):
             raise ValueError("a number that belongs to nothing")
-        self._held = len(readings)
-        starts = starts_of(readings["measured"] // MINUTE)
-        for part in np.split(readings, starts[1:]) if len(readings) else ():
-            self._open[int(part["measured"][0] // MINUTE)] = [part]
 
 
 def _series_rows(ids: NDArray[np.int32], interval: NDArray[np.int64], found: list[Told]) -> WindowRows:
@@ -318,12 +323,5 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(words).view(_READING) if words else np.empty(0, _READING)
 
 
-def _by_slot_and_time(readings: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the order by slot, then time; of equals in any order. One key sorts three times as fast as two."""
-    if not len(readings):
-        return np.empty(0, np.intp)
-    first = int(readings["measured"].min())
-    span = int(readings["measured"].max()) - first + 1
-    if (int(readings["slot"].max()) + 1) * span < 1 << 62:
-        return np.argsort(readings["slot"] * np.int64(span) + (readings["measured"] - first))
-    return np.lexsort((readings["measured"], readings["slot"]))
+def _slot_of(held: NDArray[Any]) -> NDArray[np.int32]:
+    return (held["key"] >> _SLOT).astype(np.int32)

@@ -57,7 +57,7 @@ READINGS = st.lists(
         series=st.sampled_from([s.id for s in SERIES]),
         at=st.integers(0, 7200) | st.integers(0, 60),
         value=VALUES,
-        flags=st.sampled_from((0, 0, 0, int(Flag.RANGE), int(Flag.SUSPECT))),
+        flags=st.sampled_from((0, 0, 0, int(Flag.RANGE), int(Flag.SUSPECT), int(Flag.CONFLICT))),
         delays=st.tuples(st.integers(0, LATENESS), st.integers(0, LATENESS)),
     ),
     max_size=60,
@@ -179,13 +179,17 @@ def vars_of(group: object) -> tuple[str, str, str]:
     return group.scope, group.name, group.metric  # type: ignore[attr-defined]
 
 
+def weight(reading: Reading) -> tuple[bool, float, bool]:
+    """Return what decides between readings of one series and time."""
+    return bool(reading.flags & Flag.CONFLICT), reading.value, not reading.flags & Flag.RANGE
+
+
 def by_hand(readings: Sequence[Reading]) -> dict[tuple[object, ...], tuple[int, int, Fraction, float, float]]:
     """Sum up in fractions, in dictionaries."""
     kept: dict[tuple[int, int], Reading] = {}
     for reading in readings:
         before = kept.get((reading.series, reading.at))
-        counts = not reading.flags & Flag.RANGE
-        if before is None or (reading.value, counts) >= (before.value, not before.flags & Flag.RANGE):
+        if before is None or weight(reading) >= weight(before):
             kept[reading.series, reading.at] = reading
     sectors = {"pm25": "air", "no2": "air"}
     known = {series.id: series for series in SERIES}

@@ -61,6 +61,15 @@ def test_a_district_is_rated_when_its_hour_closes() -> None:
     assert {part.pollutant: part.value for part in index.parts} == {"pm25": 2, "no2": 3}  # 15 µg/m³: level 2
 
 
+def test_what_no_index_asks_for_is_not_held() -> None:
+    """Power is not summed up: its readings cost no memory, and a state with them is no longer than one without."""
+    with_power, without = made(), made()
+    play(with_power, 0, 10, s1=10.0, s6=1.0)
+    play(without, 0, 10, s1=10.0)
+
+    assert with_power.to_bytes() == without.to_bytes()
+
+
 def test_nowcast_needs_its_hours_and_then_moves_on() -> None:
     """The US AQI of PM comes with the second hour; NO2 has been there since the first."""
     indices = made()
