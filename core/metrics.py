@@ -100,5 +100,5 @@ kWh since local midnight; `lamp` and `door` are 1 for on and open."""
 
 
 def metric(code: str) -> Metric:
-    """Return the metric named *code*; an unknown one has no unit and infinite limits."""
+    """Return the metric named *code*; an unknown one has no unit, infinite limits, and is not restless."""
     return METRICS.get(code) or Metric(code, "", float("-inf"), float("inf"), "other")

@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from core.errors import MalformedPayload
-from core.metrics import METRICS
+from core.metrics import metric
 from processors.detectors.slots import Slots, pack_rows, unpack_rows
 from processors.detectors.state import decode, encode
 from processors.near import nearest
@@ -167,7 +167,7 @@ class PeerBank:
 
     def _stand(self, slot: int, group: tuple[str, str, str], lat: float, lon: float) -> None:
         self._groups[int(self._slots.ids[slot])] = group
-        self._restless[slot] = _is_restless(group[0])
+        self._restless[slot] = metric(group[0]).restless
         self._columns["lat"][slot], self._columns["lon"][slot] = lat, lon
         if not np.isnan(lat):
             self._stale.add(group[0])
@@ -473,15 +473,15 @@ class PeerBank:
             n = bank._slots.count
             for name in ("profile", "weight"):
                 setattr(bank, f"_{name}", np.frombuffer(columns[name], "<f4").reshape(n, _HOURS).astype(np.float32))
-            groups = [(str(metric), str(kind), str(device)) for metric, kind, device in columns["groups"]]
+            groups = [(str(code), str(kind), str(device)) for code, kind, device in columns["groups"]]
             bank._groups = dict(zip(bank._slots.ids.tolist(), groups, strict=True))
             for slot, (_, _, device) in enumerate(groups):
                 bank._of_device.setdefault(device, []).append(slot)
             bank._peers = np.full((n, bank.settings.peers), -1, np.int32)
-            bank._restless = np.array([_is_restless(metric) for metric, _, _ in groups], bool)
-            bank._stale = {metric for metric, _, _ in groups}
+            bank._restless = np.array([metric(code).restless for code, _, _ in groups], bool)
+            bank._stale = {code for code, _, _ in groups}
             bank._look(columns["looked"])
-            bank._stale = {metric for metric, _, _ in groups[columns["looked"] :]}
+            bank._stale = {code for code, _, _ in groups[columns["looked"] :]}
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise MalformedPayload("bad_state", f"not a bank of peers: {error!r}") from error
         return bank
@@ -511,8 +511,8 @@ class PeerBank:
             return
         members: dict[str, list[int]] = {}
         for slot, series in enumerate(self._slots.ids[:count].tolist()):
-            if (metric := self._groups[series][0]) in self._stale:
-                members.setdefault(metric, []).append(slot)
+            if (code := self._groups[series][0]) in self._stale:
+                members.setdefault(code, []).append(slot)
         self._stale.clear()
         for slots in members.values():
             rows = np.array(slots, np.intp)
@@ -522,10 +522,6 @@ class PeerBank:
             devices = np.unique([device for _, _, device in groups], return_inverse=True)[1]
             found = nearest(self._columns["lat"][rows], self._columns["lon"][rows], kinds, devices, self.settings.peers)
             self._peers[rows] = np.where(found >= 0, rows[found], -1)
-
-
-def _is_restless(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].restless
 
 
 def _kilometres(lat: NDArray[Any], lon: NDArray[Any], lat0: float, lon0: float) -> NDArray[np.float64]:

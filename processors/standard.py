@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MalformedPayload
-from core.metrics import METRICS
+from core.metrics import metric
 from core.quality import Flag
 from processors.detectors.contract import Reason
 from processors.detectors.novelty import NoveltyBank
@@ -69,7 +69,7 @@ class StandardParts:
         self._limits.learn(series)
         if series.id >= len(self._restless):
             self._restless = np.append(self._restless, np.zeros(series.id + 1, bool))
-        self._restless[series.id] = series.metric in METRICS and METRICS[series.metric].restless
+        self._restless[series.id] = metric(series.metric).restless
         if series.interval_seconds is not None:
             self._liveness.expect(series.id, series.interval_seconds)
 

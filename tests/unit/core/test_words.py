@@ -96,6 +96,7 @@ def test_each_role_may_what_the_lower_ones_may() -> None:
 def test_every_kind_reports_known_metrics_and_an_unknown_metric_has_no_limits() -> None:
     assert {code for codes in KINDS.values() for code in codes} <= set(METRICS)
     assert metric("queue_length").low == float("-inf")
+    assert (metric("queue_length").restless, metric("door").restless) == (False, True)
 
 
 def test_time_goes_both_ways() -> None:
