@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
     Alerts = NDArray[np.bool_]
 
-__all__ = ["TOLD", "Result", "clean", "false_rate", "gaps", "judge", "neighbours", "ours", "threshold_for"]
+__all__ = ["TOLD", "Result", "clean", "false_rate", "gaps", "judge", "neighbours", "onsets", "ours", "threshold_for"]
 
 TOLD = np.float32(1e3)  # what has no severity is told at any threshold
 _READINGS = 2048  # of all series at once: more are no faster
@@ -54,11 +54,11 @@ def ours(fleet: Fleet, tell: Callable[[], None] | None = None) -> tuple[Matrix, 
     A flat line is what the flat check calls one, as in the pipeline: it has no severity and is told once, as `TOLD`.
     """
     parts = StandardParts()
-    flat = np.zeros(fleet.value.shape[1], bool)
     for series in fleet.series:
         parts.learn(series)
     rows, width = fleet.value.shape
     severity, reason = np.zeros((rows, width), np.float32), np.zeros((rows, width), np.int8)
+    flat = np.zeros((rows, width), bool)
     at_once = max(_READINGS // width, 1)
     for begin in range(0, rows, at_once):
         value = fleet.value[begin : begin + at_once]
@@ -68,13 +68,22 @@ def ours(fleet: Fleet, tell: Callable[[], None] | None = None) -> tuple[Matrix, 
         flagged, scores = parts.judge(batch, int(measured.max()))
         severity[begin + row, column] = np.where(scores.reason == Reason.FLAT, np.float32(0), scores.severity)
         reason[begin + row, column] = scores.reason
-        for at, who, is_flat in zip(row.tolist(), column.tolist(), (flagged.quality & Flag.FLAT) != 0, strict=True):
-            if is_flat and not flat[who]:
-                severity[begin + at, who], reason[begin + at, who] = TOLD, Reason.FLAT
-            flat[who] = is_flat
+        flat[begin + row, column] = (flagged.quality & Flag.FLAT) != 0
         if tell is not None:
             tell()
+    told = onsets(flat, ~np.isnan(fleet.value))
+    severity[told], reason[told] = TOLD, Reason.FLAT
     return severity, reason
+
+
+def onsets(flat: NDArray[np.bool_], heard: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return bool[N, S]: readings that are flat where the one before them in their column was not."""
+    column, row = np.nonzero(heard.T)
+    is_flat = flat[row, column]
+    was_flat = np.append(False, is_flat[:-1]) & (column == np.append(-1, column[:-1]))
+    onsets = np.zeros_like(flat)
+    onsets[row, column] = is_flat & ~was_flat
+    return onsets
 
 
 def neighbours(fleet: Fleet) -> Matrix:

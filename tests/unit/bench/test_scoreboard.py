@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.scoreboard.board import OURS, Size, faults_board, load_board
-from bench.scoreboard.faults import false_rate, gaps, judge, threshold_for
+from bench.scoreboard.faults import false_rate, gaps, judge, onsets, threshold_for
 from bench.scoreboard.fleet import KINDS, Fleet, Injected, fleet
 from bench.scoreboard.report import BEGIN, END, draw, into_page, markdown
 from bench.scoreboard.rivals import ewma, hour_of_week, rested
@@ -78,6 +78,23 @@ def test_recall_false_alarms_and_delay_are_counted_as_said() -> None:
     late[31 * per_day + 6, 0] = True  # an hour of grace
     assert judge([spike], [late]).kinds["spike"] == (1, 1, 1.0)
     assert judge([spike], [np.roll(late, 1, axis=0)]).kinds["spike"] == (0, 1, None)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (50, 4), (4, 50)])
+def test_an_onset_is_the_first_flat_reading_whatever_was_not_heard_in_between(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(7)
+    heard, flat = rng.random((20, *shape)) < 0.6, rng.random((20, *shape)) < 0.5
+
+    for hears, is_flat in zip(heard, flat, strict=True):
+        found = onsets(is_flat, hears)
+
+        expected = np.zeros(shape, bool)
+        for column in range(shape[1]):
+            before = False
+            for row in np.flatnonzero(hears[:, column]):
+                expected[row, column] = is_flat[row, column] and not before
+                before = is_flat[row, column]
+        assert (found == expected).all()
 
 
 def test_a_rest_follows_an_alert_unless_it_gets_worse() -> None:
