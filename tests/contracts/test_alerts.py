@@ -219,7 +219,7 @@ def lenient_fold(events: Iterable[AlertEvent]) -> Alert | None:
 steps = st.lists(st.tuples(st.booleans(), st.sampled_from(EventKind), st.integers(0, 3)), max_size=10)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, name=st.uuids())
 def test_the_cached_alert_is_the_fold_of_its_events(catalog: Catalog, steps: list[Any], name: Any) -> None:
     alert, position = str(name), catalog.alerts.position("log")

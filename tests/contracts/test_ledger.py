@@ -165,7 +165,7 @@ entries = st.lists(
 fresh = itertools.count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entries=entries)
 def test_any_bookings_are_those_of_the_model(catalog: Catalog, entries: list[Any]) -> None:
     """Sources are fresh per example, devices are not: the model is compared by difference of what each example adds."""

@@ -171,5 +171,5 @@ def test_any_life_is_the_life_of_the_model(tmp_path_factory: pytest.TempPathFact
         make_folder = staticmethod(lambda: tmp_path_factory.mktemp("log"))
 
     case = Machine.TestCase
-    case.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+    case.settings = settings(max_examples=15, stateful_step_count=25)
     case().runTest()

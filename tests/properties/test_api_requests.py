@@ -41,7 +41,7 @@ def ask(world: World, method: str, path: str, **request: object) -> tuple[int, s
     return asyncio.run(once())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PATHS), query=QUERY)
 def test_no_query_is_our_fault(world: World, path: str, query: list[tuple[str, str]]) -> None:
     text = "&".join(f"{name}={quote(value, safe='')}" for name, value in query if value.isprintable())
@@ -52,7 +52,7 @@ def test_no_query_is_our_fault(world: World, path: str, query: list[tuple[str, s
     assert kind == "application/problem+json" or status == 200
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     path=st.sampled_from(
         ["/api/v1/login", "/api/v1/devices", "/api/v1/alerts/x/acknowledge", "/api/v1/alerts/x/comment"]

@@ -22,7 +22,7 @@ captures = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(captures, max_size=20), st.sampled_from(["a.jsonl", "a.jsonl.gz"]))
 def test_what_is_written_is_read_to_the_byte(said: list[Capture], name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +33,7 @@ def test_what_is_written_is_read_to_the_byte(said: list[Capture], name: str) -> 
         assert list(read_capture(path)) == said
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(captures, max_size=5), st.binary(max_size=60), st.integers(0, 400))
 def test_garbage_raises_the_documented_errors(said: list[Capture], garbage: bytes, place: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

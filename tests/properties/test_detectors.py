@@ -71,7 +71,7 @@ def test_one_by_one_gives_the_same_bits_as_one_batch(seed: int) -> None:
     assert run(data, list(range(1, len(data[0])))) == whole
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 1500), max_size=12), restart=st.booleans())
 def test_any_cut_and_any_restart_gives_the_same_bits(seed: int, cuts: list[int], restart: bool) -> None:
     data = stream(seed, n=1500)
@@ -88,7 +88,7 @@ def test_the_short_path_and_the_rounds_give_the_same_bits(monkeypatch: pytest.Mo
     assert run(data, []) == rounds
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), end=st.integers(0, 1500))
 def test_the_future_changes_no_score_of_the_past(seed: int, end: int) -> None:
     data = stream(seed, n=1500)
@@ -99,7 +99,7 @@ def test_the_future_changes_no_score_of_the_past(seed: int, end: int) -> None:
         assert getattr(whole, field)[:end].tobytes() == getattr(past, field).tobytes()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_series_in_a_batch_changes_no_score(seed: int) -> None:
     who, at, value = stream(seed, n=1000)
@@ -112,7 +112,7 @@ def test_the_order_of_series_in_a_batch_changes_no_score(seed: int) -> None:
         assert getattr(mixed, field)[order].tobytes() == getattr(sorted_, field).tobytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(
         st.tuples(st.integers(-3, 5), st.integers(-(2**40), 2**40), st.floats()), min_size=1, max_size=200
@@ -133,7 +133,7 @@ def test_no_input_makes_a_score_that_is_not_a_number(rows: list[tuple[int, int, 
     assert (scores.low[known] <= scores.high[known]).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.binary(max_size=300))
 def test_garbage_raises_the_one_documented_error(data: bytes) -> None:
     with pytest.raises(MalformedPayload):

@@ -159,7 +159,7 @@ def _said(rng: np.random.Generator, count: int, now: int, mood: float) -> Readin
     return ReadingBatch.of(series, received - behind, np.ones(len(series)), received=received, quality=late)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_is_told_is_what_a_plain_account_tells(seed: int) -> None:
     rng = np.random.default_rng(seed)

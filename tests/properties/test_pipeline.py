@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.admission import DeviceStatus
@@ -139,7 +139,7 @@ def _together(parts: Sequence[Effects]) -> dict[str, object]:
     }
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_cutting_and_restarting_change_nothing(seed: int, data: st.DataObject) -> None:
     log = _log(seed, 300)
@@ -169,7 +169,7 @@ def test_one_by_one_is_all_at_once() -> None:
     assert whole.state_hash() == single.state_hash()
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_severities_of_past_hours_hang_on_nothing_but_the_log(seed: int, data: st.DataObject) -> None:
     log = _log(seed, 600, pace=60)

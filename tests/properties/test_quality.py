@@ -111,7 +111,7 @@ def one_by_one(batch: ReadingBatch) -> tuple[list[int], bytes]:
 
 
 @given(STRETCHES, st.lists(st.integers(0, 400), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_bursts_rounds_and_any_cuts_give_the_same_flags_and_state(stretches: list[Stretch], cuts: list[int]) -> None:
     batch = batch_of(stretches)
 

@@ -22,7 +22,7 @@ WORDS = """" [[ ]] [fault] [[fault]] -1 nan 1e400 true "" {} [] 2026-01-01 "9999
 words = st.sampled_from([*(word.encode() for word in WORDS.split()), b"9" * 5000, b"\xff", b"\nsize=[1,nan]\n", b"\n"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(text=st.sampled_from(TEXTS), data=st.data(), word=words | st.binary(max_size=6))
 def test_a_broken_file_is_refused_with_file_and_line_or_holds(text: bytes, data: st.DataObject, word: bytes) -> None:
     start = data.draw(st.integers(0, len(text)))
@@ -42,7 +42,7 @@ def test_a_broken_file_is_refused_with_file_and_line_or_holds(text: bytes, data:
     assert 1 <= int(match[1]) <= broken.count(b"\n") + 1
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=200))
 def test_garbage_is_refused_with_file_and_line(content: bytes) -> None:
     with pytest.raises(SettingsError, match=r"scenario: garbage\.toml:\d+: "):

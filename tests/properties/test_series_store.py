@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.series import EmbeddedSeriesReader, EmbeddedSeriesWriter, SeriesSettings
@@ -89,7 +89,7 @@ def _same(reader: EmbeddedSeriesReader, model: MemorySeriesStore) -> None:
                 np.testing.assert_array_equal(getattr(got_bands, name), getattr(want_bands, name), err_msg=name)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(steps, st.sampled_from([3, 10, 65_536]))
 def test_the_store_answers_like_a_dict_after_any_order_of_writes_and_upkeep(
     script: list[tuple[object, ...]], chunk: int

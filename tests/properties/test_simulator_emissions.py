@@ -50,7 +50,7 @@ def said(sent: list[Emission]) -> list[Report]:
     return [report for emission in sent if emission.damage is None for report in emission.reports]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     kinds_in_turn=st.lists(kinds, min_size=1, max_size=4),
     step=steps,
@@ -77,7 +77,7 @@ def test_the_emissions_do_not_depend_on_how_the_slots_are_cut(
     assert {emission.device for emission in whole} <= {DEVICE}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(kinds_in_turn=st.lists(kinds, min_size=1, max_size=4), pack=st.integers(2, 12), slots=st.integers(1, 60))
 def test_packing_changes_messages_but_neither_readings_nor_bytes_that_are_none(
     kinds_in_turn: list[FaultKind], pack: int, slots: int
@@ -96,7 +96,7 @@ def test_packing_changes_messages_but_neither_readings_nor_bytes_that_are_none(
 
 
 @pytest.mark.parametrize("kind", FaultKind)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     start=st.integers(0, 40),
     length=st.integers(1, 40),

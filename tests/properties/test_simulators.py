@@ -25,7 +25,7 @@ T0 = 1_780_000_000_000
 times = st.integers(T0, T0 + 30 * 86_400_000)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(device=st.sampled_from(NAMES), millis=st.lists(times, min_size=1, max_size=40), data=st.data())
 def test_a_value_does_not_depend_on_order_or_on_what_else_is_asked(
     device: str, millis: list[int], data: st.DataObject
@@ -42,7 +42,7 @@ def test_a_value_does_not_depend_on_order_or_on_what_else_is_asked(
         assert column.tolist() == alone
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     device=st.sampled_from(NAMES),
     first=st.integers(10**6, 10**9),

@@ -132,7 +132,7 @@ def windows_minute(windows: Windows) -> int:
 
 
 @given(READINGS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_shuffle_within_the_lateness_bound_gives_identical_windows(readings: list[Reading]) -> None:
     """Bit for bit, for series, districts and sectors; each window is told once."""
     first, _ = run(readings, 0)
@@ -142,7 +142,7 @@ def test_any_shuffle_within_the_lateness_bound_gives_identical_windows(readings:
 
 
 @given(READINGS, st.lists(st.integers(0, 60)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_cuts_and_restarts_change_nothing(readings: list[Reading], cuts: list[int]) -> None:
     """One batch a minute, many batches, resumed from its state each minute: the same windows and the same state."""
     whole, left = run(readings, 0)
@@ -155,7 +155,7 @@ def test_cuts_and_restarts_change_nothing(readings: list[Reading], cuts: list[in
 
 
 @given(READINGS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_windows_are_plain_sums(readings: list[Reading]) -> None:
     """An independent sum in fractions says the same, duplicates once, flagged ones left out."""
     found, _ = run(readings, 0)
@@ -216,7 +216,7 @@ def by_hand(readings: Sequence[Reading]) -> dict[tuple[object, ...], tuple[int, 
 
 
 @given(READINGS, st.integers(0, 59), st.binary(max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_damaged_state_is_refused(readings: list[Reading], cut: int, noise: bytes) -> None:
     """Cut short or with other bytes at its end it never becomes windows silently wrong in their numbers."""
     windows = fresh()

@@ -49,7 +49,7 @@ def reports(values: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy
 
 
 @FORMAT
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(said=reports(NUMBERS, 1), device=st.sampled_from(DEVICES))
 def test_numbers_and_times_come_back_exactly(name: str, said: list[Report], device: Device) -> None:
     wire = wire_format(name, DEVICES, 7)
@@ -71,7 +71,7 @@ def test_numbers_and_times_come_back_exactly(name: str, said: list[Report], devi
 
 
 @FORMAT
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(said=reports(ANYTHING))
 def test_nothing_that_firmware_may_say_breaks_a_format_or_its_decoder(name: str, said: list[Report]) -> None:
     wire = wire_format(name, DEVICES, 7)
@@ -81,7 +81,7 @@ def test_nothing_that_firmware_may_say_breaks_a_format_or_its_decoder(name: str,
 
 
 @FORMAT
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(first=st.lists(reports(NUMBERS), max_size=4), second=st.lists(reports(NUMBERS), max_size=4), data=st.data())
 def test_what_a_device_says_hangs_on_no_other_device(
     name: str, first: list[list[Report]], second: list[list[Report]], data: st.DataObject

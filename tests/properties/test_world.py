@@ -29,7 +29,7 @@ OF_KIND = {device.kind: device.id for device in TOWN.devices}
 times = st.integers(T0, T0 + 30 * 86_400_000)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(kind=st.sampled_from(sorted(KIND_SHARES)), millis=st.lists(times, min_size=1, max_size=12), data=st.data())
 def test_one_time_reads_as_it_does_among_many_in_any_order(kind: str, millis: list[int], data: st.DataObject) -> None:
     at = np.array(millis, np.int64) * 1_000_000
@@ -45,7 +45,7 @@ def test_one_time_reads_as_it_does_among_many_in_any_order(kind: str, millis: li
         assert column.tolist() == alone
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     kind=st.sampled_from(sorted(KIND_SHARES)),
     first=times,
@@ -137,7 +137,7 @@ def test_another_seed_is_another_world(kind: str) -> None:
     assert all(one[metric].tobytes() != two[metric].tobytes() for metric in one if metric not in same)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(sorted(KIND_SHARES)), millis=st.lists(times, min_size=1, max_size=12))
 def test_battery_and_signal_are_closed_forms_of_time(kind: str, millis: list[int]) -> None:
     at = np.array(millis, np.int64) * 1_000_000
