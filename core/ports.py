@@ -444,12 +444,13 @@ class AlertDesk(Protocol):
         active: bool | None = None,
         district: str | None = None,
         device: str | None = None,
+        incident: str | None = None,
         retrospective: bool | None = None,
         limit: int = 200,
         before: int | None = None,
         before_id: str = "",
     ) -> list[Alert]:
-        """Return alerts, newest opening first, then by falling id.
+        """Return alerts, newest opening first, then by falling id; those of an incident are its founder and who joined.
 
         (`before` in ns, `before_id`) are opening time and id of the last alert of a page: the next one begins after it.
         """

@@ -34,6 +34,9 @@ def list_alerts(
     state: Literal["active", "resolved", "all"] = "active",
     district: DistrictId = None,
     device: DeviceId = None,
+    incident: Annotated[
+        str | None, Query(max_length=64, description="Only of this incident: the id of the alert that opened it.")
+    ] = None,
     retrospective: bool | None = None,  # noqa: FBT001 - a query parameter
     limit: Annotated[int, Query(ge=1)] = 200,
     cursor: Annotated[str | None, Query(max_length=60)] = None,
@@ -47,6 +50,7 @@ def list_alerts(
         active=None if state == "all" else state == "active",
         district=district,
         device=device,
+        incident=incident,
         retrospective=retrospective,
         limit=limit + 1,
         before=opened,

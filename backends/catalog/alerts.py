@@ -78,6 +78,7 @@ class SqlAlerts:
         active: bool | None = None,
         district: str | None = None,
         device: str | None = None,
+        incident: str | None = None,
         retrospective: bool | None = None,
         limit: int = 200,
         before: int | None = None,
@@ -86,7 +87,10 @@ class SqlAlerts:
         """Return alerts, newest opening first; (`before`, `before_id`) of the last one pages without gap or repeat."""
         t = tables.alert.c
         query = select(t.body).order_by(t.opened_at.desc(), t.id.desc()).limit(limit)
-        wanted = ((t.active, active), (t.district, district), (t.device, device), (t.retrospective, retrospective))
+        wanted = (
+            *((t.active, active), (t.district, district), (t.device, device)),
+            *((t.incident, incident), (t.retrospective, retrospective)),
+        )
         query = query.where(*(column == value for column, value in wanted if value is not None))
         if before is not None:
             query = query.where((t.opened_at < before) | ((t.opened_at == before) & (t.id < before_id)))
@@ -210,8 +214,9 @@ def _put(db: Connection, alert: Alert) -> None:
         "retrospective": alert.raised.retrospective,
         "opened_at": alert.opened_at,
         "body": _encode(alert).decode(),
+        "incident": alert.raised.incident,
     }
-    upsert(db, tables.alert, [row], put=["state", "active", "version", "body"])
+    upsert(db, tables.alert, [row], put=["state", "active", "version", "body", "incident"])
 
 
 def _queue(db: Connection, notices: Sequence[OutboxItem]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "Store", "count", "counted", "in_chunks", "move", "open_store", "position", "upsert"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that this code was written for."""
 
 _IN_CHUNK = 500

@@ -162,9 +162,11 @@ alert = Table(
     Column("retrospective", Boolean, nullable=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
+    Column("incident", _ID, nullable=False, server_default=""),
     Index(None, "active", "district", "opened_at"),
     Index(None, "active", "opened_at"),
     Index(None, "device", "opened_at"),
+    Index(None, "incident", "active", "opened_at"),
     Index(None, "opened_at"),
 )
 alert_event = Table(

@@ -37,7 +37,7 @@ A, B = alert_id("gap", "a", 1), alert_id("gap", "b", 1)
 
 def event(kind: EventKind, at: int, *, alert: str = A, **facts: Any) -> AlertEvent:
     defaults: dict[str, Any] = {"district": "center", "device": "air-1"}
-    needs_facts = kind in {EventKind.RAISED, EventKind.WORSENED}
+    needs_facts = kind in {EventKind.RAISED, EventKind.WORSENED, EventKind.UPDATED}
     evidence = Evidence(code="gap", rule="gap", priority=Priority.LOW, measured=at, **(defaults | facts))
     return AlertEvent(
         id=event_id(alert, kind, at),
@@ -180,6 +180,48 @@ def test_lists_are_filtered_and_newest_first(catalog: Catalog) -> None:
     assert len(catalog.alerts.alerts(limit=4)) == 4
 
 
+def two_incidents() -> tuple[list[AlertEvent], dict[str, str]]:
+    """Return events of two incidents, of three alerts and of one, beside an alert that stands alone; and who is who."""
+    names = {name: alert_id("r", name, 1) for name in ("founder", "joined", "understood", "other", "alone")}
+    first, other = names["founder"], names["other"]
+    facts = [
+        *(("founder", 2, first), ("joined", 3, first), ("understood", 1, "")),
+        *(("other", 4, other), ("alone", 5, "")),
+    ]
+    events = [event(EventKind.RAISED, at, alert=names[name], incident=incident) for name, at, incident in facts]
+    return [*events, event(EventKind.UPDATED, 6, alert=names["understood"], incident=first)], names
+
+
+def test_the_alerts_of_one_incident_are_listed_also_those_that_joined_later(catalog: Catalog) -> None:
+    events, names = two_incidents()
+    catalog.alerts.record("log", 1, events)
+    catalog.alerts.act(names["joined"], EventKind.RESOLVED, actor="ann", now_ns=9)
+
+    found = catalog.alerts.alerts(incident=names["founder"])
+
+    assert [alert.id for alert in found] == [names["joined"], names["founder"], names["understood"]]
+    assert catalog.alerts.alerts(incident=names["founder"], limit=1, before=3, before_id=names["joined"]) == [found[1]]
+    assert [a.id for a in catalog.alerts.alerts(incident=names["founder"], active=False)] == [names["joined"]]
+    assert [a.id for a in catalog.alerts.alerts(incident=names["other"])] == [names["other"]]
+    assert catalog.alerts.alerts(incident=names["alone"]) == []
+
+
+def test_incidents_of_a_catalog_from_before_they_could_be_asked_for_are_found(catalog_url: str) -> None:
+    events, names = two_incidents()
+    with small_catalog(catalog_url) as catalog:
+        catalog.alerts.record("log", 1, events)
+        before = catalog.alerts.alerts(incident=names["founder"])
+        with catalog.store.write() as db:
+            db.execute(text("DROP INDEX ix_alert_incident_active_opened_at"))
+            db.execute(text("ALTER TABLE alert DROP COLUMN incident"))
+            db.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+
+    with small_catalog(catalog_url) as catalog:
+        assert len(before) == 3
+        assert catalog.alerts.alerts(incident=names["founder"]) == before
+        assert catalog.alerts.alerts(incident="") != []
+
+
 def test_pages_have_neither_gaps_nor_repeats_even_when_many_open_at_once(catalog: Catalog) -> None:
     catalog.alerts.record("log", 1, [event(EventKind.RAISED, 5, alert=alert_id("r", str(i), 5)) for i in range(7)])
 
@@ -192,16 +234,24 @@ def test_pages_have_neither_gaps_nor_repeats_even_when_many_open_at_once(catalog
     assert len({alert.id for alert in seen}) == len(seen) == 7
 
 
-def test_the_active_list_of_a_district_comes_from_an_index(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        pytest.param("active = 1 AND district = 'x'", "active_district_opened_at", id="active ones of a district"),
+        pytest.param("incident = 'x'", "incident_active_opened_at", id="those of an incident"),
+        pytest.param("active = 1 AND incident = 'x'", "incident_active_opened_at", id="active ones of an incident"),
+    ],
+)
+def test_lists_come_from_an_index(tmp_path: Path, wanted: str, index: str) -> None:
     with small_catalog(f"sqlite:///{tmp_path}/catalog.sqlite") as catalog, catalog.store.read() as db:
         plan = db.execute(
             text(
-                "EXPLAIN QUERY PLAN SELECT body FROM alert WHERE active = 1 AND district = 'x' "
+                f"EXPLAIN QUERY PLAN SELECT body FROM alert WHERE {wanted} "  # noqa: S608 - the table above
                 "ORDER BY opened_at DESC, id DESC LIMIT 9"
             )
         ).all()
 
-    assert "ix_alert_active_district_opened_at" in str(plan)
+    assert f"ix_alert_{index}" in str(plan)
 
 
 # -- the cache ---------------------------------------------------------------------------------------------------------

@@ -164,6 +164,7 @@ class FakeDesk:
         active: bool | None = None,
         district: str | None = None,
         device: str | None = None,
+        incident: str | None = None,
         retrospective: bool | None = None,
         limit: int = 200,
         before: int | None = None,
@@ -175,6 +176,7 @@ class FakeDesk:
             if (active is None or (alert.state in ACTIVE) == active)
             and (district is None or alert.raised.district == district)
             and (device is None or alert.raised.device == device)
+            and (incident is None or alert.raised.incident == incident)
             and (retrospective is None or alert.raised.retrospective == retrospective)
             and (before is None or (alert.opened_at, alert.id) < (before, before_id))
         ]

@@ -58,7 +58,20 @@ async def test_filters(world: World) -> None:
     assert await pages(world, "state=all&district=south") == [[]]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=1-2", "cursor=%00", "state=bad"])
+async def test_the_alerts_of_one_of_two_incidents(world: World) -> None:
+    one, other = (world.desk.raise_alert(NOW + n, incident=f"incident-{n}") for n in range(2))
+    joined = world.desk.raise_alert(NOW + 2, incident="incident-0")
+    world.desk.act(one, EventKind.RESOLVED, actor="x", now_ns=NOW)
+
+    assert await pages(world, "incident=incident-0") == [[joined]]
+    assert await pages(world, "incident=incident-0&state=all&limit=1") == [[joined], [one]]
+    assert await pages(world, "incident=incident-1") == [[other]]
+    assert await pages(world, "incident=nothing&state=all") == [[]]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "cursor=1-2", "cursor=%00", "state=bad", f"incident={'x' * 65}"]
+)
 async def test_a_bad_question_is_refused(world: World, query: str) -> None:
     async with world.client() as client:
         answer = await client.get(f"/api/v1/alerts?{query}")

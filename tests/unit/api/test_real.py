@@ -71,13 +71,14 @@ async def client(
     reader.close()
 
 
-def raised(opened: int, device: str = "air-1") -> AlertEvent:
+def raised(opened: int, device: str = "air-1", incident: str = "") -> AlertEvent:
     alert = alert_id("novelty", device, opened)
     return AlertEvent(
         id=event_id(alert, EventKind.RAISED, opened), alert=alert, kind=EventKind.RAISED, at=opened, recorded=opened,
         evidence=Evidence(
             code="novelty.season", rule="novelty", priority=Priority.HIGH, district="north", device=device,
             metric="pm25", series=0, unit="µg/m³", measured=opened, value=90.0, expected=12.0, low=5.0, high=20.0,
+            incident=incident,
         ),
     )  # fmt: skip
 
@@ -135,6 +136,17 @@ async def test_an_operator_logs_in_and_works_on_an_alert(
         ("raised", "system"), ("acknowledged", "ann"), ("resolved", "ann"),
     ]  # fmt: skip
     assert after.status_code == 401
+
+
+async def test_the_alerts_of_each_of_two_incidents(client: tuple[World, httpx.AsyncClient], catalog: Catalog) -> None:
+    founders = [alert_id("novelty", f"d{n}", NOW) for n in range(2)]
+    events = [raised(NOW + n // 2, f"d{n}", founders[n % 2]) for n in range(6)]
+    catalog.alerts.record("log", 1, [*events, raised(NOW, "alone")])
+
+    for n, founder in enumerate(founders):
+        items = (await client[1].get(f"/api/v1/alerts?incident={founder}")).json()["items"]
+        assert [alert["id"] for alert in items] == [events[4 + n].alert, events[2 + n].alert, events[n].alert]
+        assert {alert["incident"] for alert in items} == {founder} == {items[-1]["id"]}
 
 
 async def test_alerts_of_one_instant_are_paged(client: tuple[World, httpx.AsyncClient], catalog: Catalog) -> None:
