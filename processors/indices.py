@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DistrictIndices"]
 
-_VERSION = 1
+_VERSION = 2
 _HOURS = 24  # as far as an index looks back
 _OLD = 6 * HOUR  # a district that closed no hour for so long is not told of any more
 
@@ -130,7 +130,7 @@ class DistrictIndices:
             for district, codes in sorted(self._means.items())
             for code, column in sorted(codes.items())
         ]
-        return encode({"version": _VERSION, "now": self._now, "windows": self.windows.to_bytes(), "means": means})
+        return encode({"version": _VERSION, "now": self._now, "windows": self.windows.to_columns(), "means": means})
 
     def restored(self, data: bytes) -> DistrictIndices:
         """Return what *data* is the state of; with other settings of windows it begins anew, and so is this.
@@ -152,7 +152,7 @@ class DistrictIndices:
         try:
             if columns["version"] != _VERSION:
                 raise MalformedPayload("bad_state", f"indices version {columns['version']!r}: {_VERSION} expected")
-            indices = cls(Windows.from_bytes(columns["windows"]), tables)
+            indices = cls(Windows.from_columns(columns["windows"]), tables)
             for district, code, rows in columns["means"]:
                 indices._means.setdefault(str(district), {})[str(code)] = {int(at): float(mean) for at, mean in rows}
             indices._now = int(columns["now"])

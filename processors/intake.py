@@ -145,4 +145,5 @@ class Intake:
             gauge.labels(district, name).set(index.value)
         self._metrics.windows_late.set(windows.late)
         self._metrics.windows_late_groups.set(windows.late_groups)
+        self._metrics.windows_folded.set(windows.folded)
         self._metrics.windows_refused.set(windows.refused + windows.refused_groups)

@@ -64,6 +64,9 @@ class ProcessorMetrics:
         )
         self.windows_late = gauge("windows_late", "Readings too late for their windows, left to the store's rollups")
         self.windows_late_groups = gauge("windows_late_groups", "Minutes of series too late for their district")
+        self.windows_folded = gauge(
+            "windows_folded", "Minutes summed up before they closed: too many readings were held"
+        )
         self.windows_refused = gauge("windows_refused", "Readings and series that a limit kept out of windows")
         self.snapshots = counter("snapshots", "States kept", "outcome")
         self.store_away = gauge("store_away", "1 while a store does not answer", "store")

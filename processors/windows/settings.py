@@ -32,6 +32,12 @@ class WindowSettings(BaseModel):
     max_groups: int = Field(
         20_000, ge=0, le=1 << 30, description="pairs of district or sector and metric; others are counted and left out"
     )
+    fold_readings: int = Field(
+        250_000,
+        ge=0,
+        description="readings of open minutes beyond which minutes of many readings a series are summed up early: a "
+        "repetition that is later than that and unknown to the gateway counts again",
+    )
     max_readings: int = Field(
         10_000_000, ge=1, description="readings of open minutes held in memory, 16 bytes each; others are not summed up"
     )

@@ -8,7 +8,9 @@
   So the same readings give the same windows, bit for bit. `look` shows what is open, as it stands.
 - Of readings with equal (series, measured) one counts, once: the one that the gateway found to replace another value
   (flag CONFLICT); of several the greatest.
-- Readings are kept only while their minute is open: the lateness bound and a minute. Longer windows hold one cell.
+- Readings are kept only while their minute is open: the lateness bound and a minute. Longer windows hold one cell. When
+  too many are kept, minutes of many readings a series become cells early: late readings are still added to those, but
+  what is repeated later than that counts again (the gateway, which knows more repetitions, lets none through).
 - A district's window waits for the slowest of its devices that is not idle, and then for the same bound. What a device
   sends from before is in its own windows, and counted in `late_groups`.
 - Days are days of the city: of a fixed offset from UTC. All other windows begin at multiples of their width in UTC.
@@ -27,7 +29,7 @@ from core.errors import MalformedPayload
 from core.quality import Flag
 from processors.detectors.slots import Slots
 from processors.detectors.state import decode, encode
-from processors.windows.cells import LARGEST, Cells, starts_of, sum_up
+from processors.windows.cells import CELL, LARGEST, Cells, merge, starts_of, sum_up
 from processors.windows.grouped import Grouped
 from processors.windows.longer import Longer, Told
 from processors.windows.rows import DAY, MINUTE, WIDTHS, Closed, Group, WindowRows, to_rows
@@ -48,6 +50,7 @@ _READING = np.dtype([("key", "<u8"), ("value", "<f8")])
 _COUNTS, _REPLACES = 1, 2  # the lowest bits of a key; then when in its minute it was measured, ns; then the slot
 _AT, _SLOT = 2, 38  # where those begin
 _REPLACED = np.uint16(Flag.CONFLICT)
+_DENSE = 8  # readings a series that make a cell and its place, 76 bytes, clearly shorter than they are
 _SERIES = np.dtype([("source", "<i4"), ("group", "<i4"), ("interval", "<i8")])
 
 
@@ -58,11 +61,12 @@ class Windows:
         settings: what it was made with; travels in `to_bytes`.
         refused: readings beyond a limit, or too large to be summed.
         late: readings beyond the lateness bound.
+        folded: minutes that became cells before they closed.
     """
 
     def __init__(self, settings: WindowSettings | None = None) -> None:
         self.settings = settings or WindowSettings()
-        self.refused = self.late = 0
+        self.refused = self.late = self.folded = 0
         self._lateness = round(self.settings.lateness_seconds * _SECOND)
         self._mask = np.uint16(self.settings.mask)
         self._known: dict[int, Series] = {}
@@ -73,6 +77,7 @@ class Windows:
         self._marks = Watermarks(self._lateness, round(self.settings.idle_seconds * _SECOND))
         self._open: dict[int, list[NDArray[Any]]] = {}
         self._held = 0
+        self._folded: dict[int, Told] = {}
         offset = self.settings.utc_offset_minutes * MINUTE
         self._longer = [Longer(width, offset if width == DAY else 0) for width in WIDTHS[1:]]
         self._grouped = Grouped(self.settings.max_groups, offset)
@@ -129,6 +134,8 @@ class Windows:
 
     def advance(self, now: int) -> Closed | None:
         """Return what closed by log time *now* (ns), once a minute of it; None in between."""
+        if self._held > self.settings.fold_readings:
+            self._fold()
         if now // MINUTE <= self._minute:
             return None
         self._minute = now // MINUTE
@@ -203,21 +210,44 @@ class Windows:
         )  # fmt: skip
         return Closed(partial(_series_rows, slots.ids, interval, found), groups)
 
-    def _due(self, source: NDArray[np.int32]) -> Told:
-        """Take the readings of minutes that are over for their source; of a series by start."""
-        found = [self._cells(0, _joined([]))]
-        for minute in sorted(self._open):
-            if not self._marks.may_pass((minute + 1) * MINUTE):
-                break
+    def _fold(self) -> None:
+        """Make cells of minutes of many readings a series."""
+        for minute in [at for at, p in self._open.items() if sum(map(len, p)) >= _DENSE * self._slots.count]:
             held = _joined(self._open.pop(minute))
-            due = self._marks.passed(source.take(_slot_of(held)), (minute + 1) * MINUTE)
+            self._held -= len(held)
+            self.folded += 1
+            self._folded[minute] = self._with_folded(minute, self._cells(minute, held))
+
+    def _with_folded(self, minute: int, told: Told) -> Told:
+        """Return *told*, of *minute*, and what was folded of it, which is forgotten."""
+        before = self._folded.pop(minute, None)
+        if before is None:
+            return told
+        slot = np.concatenate([told[0], before[0]])
+        cells, at = merge(Cells.concat([told[2], before[2]]), slot)
+        return slot[at], np.full(len(at), minute * MINUTE), cells
+
+    def _due(self, source: NDArray[np.int32]) -> Told:
+        """Take the windows of minutes that are over for their source; those of a series by start."""
+        found = [self._cells(0, _joined([]))]
+        for minute in sorted(self._open.keys() | self._folded):
+            end = (minute + 1) * MINUTE
+            if not self._marks.may_pass(end):
+                break
+            held = _joined(self._open.pop(minute, []))
+            due = self._marks.passed(source.take(_slot_of(held)), end)
             if not due.all():
                 self._open[minute] = [held.take(np.flatnonzero(~due))]
                 held = held.take(np.flatnonzero(due))  # ten times as fast as a mask on records
             self._held -= len(held)
-            found.append(self._cells(minute, held))
-        slots, starts, cells = zip(*found, strict=True)
-        return np.concatenate(slots), np.concatenate(starts), Cells.concat(cells)
+            slot, start, cells = self._with_folded(minute, self._cells(minute, held))
+            due = self._marks.passed(source.take(slot), end)
+            if not due.all():
+                self._folded[minute] = slot[~due], start[~due], cells[~due]
+                slot, start, cells = slot[due], start[due], cells[due]
+            found.append((slot, start, cells))
+        slots, starts, parts = zip(*found, strict=True)
+        return np.concatenate(slots), np.concatenate(starts), Cells.concat(parts)
 
     def _cells(self, minute: int, held: NDArray[Any]) -> Told:
         """Return slot, start and cell of each series of *minute*, by slot."""
@@ -243,21 +273,28 @@ class Windows:
 
     def to_bytes(self) -> bytes:
         """Return settings, counters and state; equal histories and settings give equal bytes. `learn` comes again."""
+        return encode(self.to_columns())
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the same, msgpack-ready."""
         count = self._slots.count
         self._open = {minute: [_joined(parts)] for minute, parts in self._open.items()}
-        columns: dict[str, Any] = {
+        return {
             "version": _VERSION,
             "settings": self.settings.model_dump(),
-            "counters": [self.refused, self.late, self._minute],
+            "counters": [self.refused, self.late, self.folded, self._minute],
             "series": self._slots.ids.astype("<i4").tobytes(),
             "facts": self._facts[:count].tobytes(),
             "sources": list(self._sources),
             "marks": self._marks.mark[: len(self._sources)].astype("<i8").tobytes(),
             "open": [(minute, part.view(np.uint8).data) for minute, (part,) in sorted(self._open.items())],
+            "folded": [
+                (minute, slot.astype("<i4").tobytes(), cells.records().tobytes())
+                for minute, (slot, _, cells) in sorted(self._folded.items())
+            ],
             "longer": [longer.to_bytes(count) for longer in self._longer],
             "grouped": self._grouped.to_columns(),
         }
-        return encode(columns)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -266,7 +303,15 @@ class Windows:
         Raises:
             MalformedPayload: reason `bad_state`: another version, cut short, or no windows.
         """
-        columns = decode(data, "window state")
+        return cls.from_columns(decode(data, "window state"))
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, Any]) -> Self:
+        """Read what `to_columns` returned.
+
+        Raises:
+            MalformedPayload: as `from_bytes`.
+        """
         try:
             if columns["version"] != _VERSION:
                 raise MalformedPayload("bad_state", f"windows version {columns['version']!r}: {_VERSION} expected")
@@ -282,7 +327,7 @@ class Windows:
         Raises:
             KeyError, TypeError, ValueError: they are not that.
         """
-        self.refused, self.late, self._minute = columns["counters"]
+        self.refused, self.late, self.folded, self._minute = columns["counters"]
         ids = np.frombuffer(columns["series"], "<i4").astype(np.int32)
         self._slots = Slots.of(ids, self.settings.max_series)
         self._facts = np.frombuffer(columns["facts"], _SERIES).copy()
@@ -293,6 +338,11 @@ class Windows:
             longer.restore(data, len(ids))
         self._open = {int(minute): [np.frombuffer(data, _READING)] for minute, data in columns["open"]}
         self._held = sum(len(part) for (part,) in self._open.values())
+        for minute, slots, records in columns["folded"]:
+            slot, cells = np.frombuffer(slots, "<i4").astype(np.int32), Cells.of(np.frombuffer(records, CELL))
+            if len(slot) != len(cells):
+                raise ValueError("columns of unequal length")
+            self._folded[int(minute)] = slot, np.full(len(slot), minute * MINUTE), cells
         if not (len(self._facts) == len(ids) <= self.settings.max_series) or len(self._marks.mark) != len(
             self._sources
         ):
@@ -301,6 +351,7 @@ class Windows:
             (self._facts["source"], 0, len(self._sources)),
             (self._facts["group"], -1, len(self.groups)),
             *((_slot_of(part), 0, len(ids)) for (part,) in self._open.values()),
+            *((slot, 0, len(ids)) for slot, _, _ in self._folded.values()),
         ]
         if any(len(column) and not first <= column.min() <= column.max() < end for column, first, end in numbers):
             raise ValueError("a number that belongs to nothing")

@@ -235,6 +235,53 @@ def test_every_limit_has_a_counter() -> None:
     assert (windows.refused, windows.look().series.n[0]) == (2, 1)
 
 
+def test_many_readings_of_few_series_are_folded() -> None:
+    """No window changes by it, restored or not, though readings come late; the readings are no longer held."""
+    rng = np.random.default_rng(5)
+    two = (Series(1, "a", "pm25", "north"), Series(2, "b", "pm25", "south"))
+    whole, folded, resumed = (made(*two, fold_readings=limit) for limit in (10**6, 0, 0))
+    told: list[list[WindowRows]] = [[], [], []]
+    seconds = np.arange(0, 1200, 0.5)
+    arrival = seconds + rng.uniform(0, 290, len(seconds))
+    for now in range(0, 3600, 5):
+        some = seconds[(arrival >= now - 5) & (arrival < now)]
+        rows = [(int(1 + k % 2), float(at), float(rng.normal())) for k, at in enumerate(some)]
+        for windows, rows_told in zip((whole, folded, resumed), told, strict=True):
+            if rows:
+                windows.update(batch(*rows, received=now))
+            closed = windows.advance(T0 + now * SECOND)
+            if closed is not None:
+                rows_told += [closed.series, closed.groups]
+        if now % 100 == 0:
+            resumed = Windows.from_bytes(resumed.to_bytes())
+            for one in two:
+                resumed.learn(one)
+        assert resumed.to_bytes() == folded.to_bytes()
+        if now == 600:
+            assert len(folded.to_bytes()) < len(whole.to_bytes()) / 2
+
+    def bits(parts: list[WindowRows]) -> list[list[bytes]]:
+        names = ("key", "width", "start", "n", "mean", "low", "high", "last")
+        return [[np.ascontiguousarray(getattr(part, name)).tobytes() for name in names] for part in parts]
+
+    assert bits(told[0]) == bits(told[1]) == bits(told[2])
+    assert sum(int(part.n[part.width == MINUTE].sum()) for part in told[1][::2]) == len(seconds)
+    assert (whole.folded, whole.late, folded.late) == (0, 0, 0)
+    assert folded.folded > 0
+
+
+def test_minutes_of_few_readings_a_series_are_not_folded() -> None:
+    """A cell of one reading is longer than the reading."""
+    windows = made(fold_readings=0)
+    windows.update(batch(*((1, float(at), 1.0) for at in range(7))))
+    windows.advance(T0)
+    assert windows.folded == 0
+
+    windows.update(batch((1, 7.0, 1.0)))
+    windows.advance(T0 + SECOND)
+    assert windows.folded == 1
+
+
 def test_open_readings_are_bounded_by_the_lateness_bound() -> None:
     """A day of readings never holds more than the bound and two minutes."""
     windows = made()
