@@ -54,5 +54,13 @@ def main() -> None:
     try:
         app()
     except UrbanpulseError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(str(error))
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        _refuse(f"{error.filename}: {error.strerror}")  # a file or folder that cannot be used is for its owner to mend
+
+
+def _refuse(text: str) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    sys.exit(1)

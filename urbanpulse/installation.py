@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from api.auth import hash_device_secret, hash_password, new_secret
 from backends.catalog import open_catalog
 from core.accounts import Role
+from core.errors import SettingsError
 from urbanpulse.nats_config import SERVICES
 from urbanpulse.secrets import SecretFolder
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from backends.catalog import Catalog
     from urbanpulse.settings import Settings
 
-__all__ = ["FIRST_USER", "Installation", "prepare"]
+__all__ = ["FIRST_USER", "Installation", "data_folder", "prepare"]
 
 FIRST_USER = "operator"
 
@@ -49,6 +50,20 @@ class Installation:
         return _complete(self.secrets, "service-hashes", lambda name: hash_device_secret(self.services[name]))
 
 
+def data_folder(settings: Settings) -> Path:
+    """Return the data folder, made if it is not there yet.
+
+    Raises:
+        SettingsError: it cannot be.
+    """
+    folder = settings.data_dir.resolve()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError("data_dir", f"{folder}: {error.strerror}") from error
+    return folder
+
+
 def prepare(settings: Settings) -> Installation:
     """Create what is missing of the installation below `data_dir`.
 
@@ -56,8 +71,7 @@ def prepare(settings: Settings) -> Installation:
         SettingsError: the folder cannot be used.
         Unavailable: the catalog is away.
     """
-    folder = settings.data_dir.resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = data_folder(settings)
     secrets = SecretFolder(folder / "secrets")
     with secrets.locked():
         services = _complete(secrets, "services", lambda _: new_secret())

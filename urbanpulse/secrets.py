@@ -50,20 +50,35 @@ class SecretFolder:
         return content
 
     def write(self, name: str, content: dict[str, str]) -> None:
-        """Replace `<name>.json` in one step, mode 0600."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Replace `<name>.json` in one step, mode 0600.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
         file = self.path / f"{name}.json"
         new = file.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            json.dump(content, out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        new.replace(file)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+                json.dump(content, out, indent=1)
+                out.flush()
+                os.fsync(out.fileno())
+            new.replace(file)
+        except OSError as error:
+            raise SettingsError("data_dir", f"cannot write {file}: {error.strerror}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock, so that roles starting at the same time prepare it once."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
+        """Hold the folder's lock, so that roles starting at the same time prepare it once.
+
+        Raises:
+            SettingsError: nothing can be written there.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise SettingsError("data_dir", f"cannot use {self.path}: {error.strerror}") from error
+        with file as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

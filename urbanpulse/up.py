@@ -19,7 +19,7 @@ from api.settings import ApiSettings
 from core.errors import SettingsError, Unavailable, UrbanpulseError
 from urbanpulse.clock import SystemClock
 from urbanpulse.demo import register_demo_city
-from urbanpulse.installation import prepare
+from urbanpulse.installation import data_folder, prepare
 from urbanpulse.screen import Screen
 from urbanpulse.supervisor import Role, Supervisor
 
@@ -52,7 +52,7 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
     stop = asyncio.Event()
     with screen:
         _check_ports(settings)
-        supervisor = Supervisor(folder=settings.data_dir.resolve() / "logs", clock=clock, tell=screen.trouble)
+        supervisor = Supervisor(folder=data_folder(settings) / "logs", clock=clock, tell=screen.trouble)
         _stop_on_signals(stop, supervisor, clock)
         with screen.stage("preparing"):
             installation = await asyncio.to_thread(prepare, settings)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
+from core.errors import SettingsError
 from urbanpulse.installation import prepare
 from urbanpulse.nats_config import SERVICES
 from urbanpulse.settings import Settings
@@ -36,3 +39,16 @@ def test_a_service_that_is_younger_than_the_installation_gets_its_own_secret(tmp
     assert again.services["recorder"] != first.services["recorder"]
     assert again.services["gateway"] == first.services["gateway"]
     assert again.service_hashes()["gateway"] == first.service_hashes()["gateway"]
+
+
+@pytest.mark.parametrize("inside", [".", "below", "folder/secrets"])
+def test_a_data_folder_that_cannot_be_is_named_with_its_setting(tmp_path: Path, inside: str) -> None:
+    """A file stands where a folder is wanted: at its place, above it, and where the secrets go."""
+    place = (tmp_path / "folder" / inside).resolve()
+    is_below = inside == "folder/secrets"
+    file = tmp_path / "folder" / "secrets" if is_below else tmp_path / "folder"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("no folder")
+
+    with pytest.raises(SettingsError, match=f"data_dir: .*{tmp_path}"):
+        prepare(Settings(data_dir=tmp_path / "folder" if is_below else place))
