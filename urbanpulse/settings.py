@@ -8,14 +8,17 @@ and names the nearest known one, so a typo never means a silent default.
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from api.settings import ApiSettings
 from backends.catalog.settings import CatalogSettings
@@ -26,6 +29,9 @@ from gateway.settings import GatewaySettings, MqttSettings
 from processors.settings import NotifySettings, ProcessorSettings
 from simulators.settings import SimulatorSettings
 from urbanpulse.broker_settings import BrokerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "BrokerAddress",
@@ -38,6 +44,7 @@ __all__ = [
 ]
 
 _PREFIX = "URBANPULSE_"
+_PASSWORD = re.compile(r"(://[^/:@]*:).+(@)")  # up to the last @: a password may hold what ought to be quoted
 _SECRETS_DIR = "URBANPULSE_SECRETS_DIR"
 _NOT_SETTINGS = (
     *(_SECRETS_DIR, "URBANPULSE_TEST_", "URBANPULSE_SKIP_CONSOLE"),
@@ -138,6 +145,29 @@ def load_settings(config: Path | None) -> Settings:
         return Settings(**content)
     except ValidationError as error:
         raise _as_settings_error(error) from error
+    except UnreadableVariable as error:
+        raise SettingsError(_not_json(), """JSON expected, such as '["a", "b"]' or '{"a": 1}'""") from error
+
+
+def _not_json() -> str:
+    """Return the variables that hold no JSON although they stand for a list, a table or a whole section."""
+    wrong = []
+    for name, value in os.environ.items():
+        if name.upper() in set(_json_variables()):
+            try:
+                json.loads(value)
+            except ValueError:
+                wrong.append(name)
+    return ", ".join(sorted(wrong)) or "environment"
+
+
+def _json_variables(model: type[BaseModel] | None = None, prefix: str = _PREFIX) -> Iterator[str]:
+    for field, info in (model or Settings).model_fields.items():
+        section = _section(info.annotation)
+        if section is not None or get_origin(info.annotation) in {tuple, list, dict}:
+            yield prefix + field.upper()
+        if section is not None:
+            yield from _json_variables(section, f"{prefix}{field.upper()}__")
 
 
 def _add_secrets(content: dict[str, Any]) -> None:
@@ -219,6 +249,14 @@ def _text(value: object) -> str:
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """Return the settings in force as plain data; secrets are shown as stars."""
-    content: dict[str, Any] = settings.model_dump(mode="json")
+    """Return the settings in force as plain data; secrets are shown as stars, also those within addresses."""
+    content: dict[str, Any] = _without_passwords(settings.model_dump(mode="json"))
     return content
+
+
+def _without_passwords(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _without_passwords(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_without_passwords(value) for value in content]
+    return _PASSWORD.sub(r"\1**********\2", content) if isinstance(content, str) else content

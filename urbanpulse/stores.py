@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from urbanpulse.installation import Installation
     from urbanpulse.settings import Settings
 
-__all__ = ["open_series", "open_spool", "read_series", "series_behind", "series_health", "spool_path", "to_quarantine"]
+__all__ = [
+    "check_series",
+    "open_series",
+    "open_spool",
+    "read_series",
+    "series_behind",
+    "series_health",
+    "spool_path",
+    "to_quarantine",
+]
 
 _SOURCE = "series"
 
@@ -46,6 +55,18 @@ def open_series(
         clock=clock,
         on_rejected=to_quarantine(catalog, clock, most=settings.catalog.quarantine_keep),
     )
+
+
+def check_series(settings: Settings) -> None:
+    """Check what *settings* say of the series store; connects to nothing.
+
+    Raises:
+        SettingsError: its address is none, or its trusted authorities cannot be read.
+    """
+    if settings.series.url != "embedded":
+        from backends.series.influx.server import InfluxServer  # noqa: PLC0415 - only where there is one
+
+        InfluxServer(settings.series.url, settings.series.influx).close()
 
 
 def spool_path(installation: Installation) -> Path:

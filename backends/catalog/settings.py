@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["CatalogSettings"]
 
@@ -21,3 +21,11 @@ class CatalogSettings(BaseModel):
     quarantine_megabytes: int = Field(default=64, ge=1, description="bytes of quarantined messages kept; the oldest go")
     outbox_keep: int = Field(default=10_000, ge=0, description="finished notices kept; the oldest go")
     sessions_per_user: int = Field(default=20, ge=1, description="logins kept per user; the one to expire first goes")
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        kind, _, rest = url.partition("://")
+        if url != "embedded" and (not rest or kind.partition("+")[0] not in {"postgresql", "sqlite"}):
+            raise ValueError("`embedded` or postgresql://user:password@host/database expected")
+        return url

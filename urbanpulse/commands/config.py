@@ -16,7 +16,9 @@ __all__ = ["check_config", "print_config", "version"]
 
 def check_config(config: Config = None) -> None:
     """Read the settings and say whether they hold."""
-    load_settings(config)
+    from urbanpulse.stores import check_series
+
+    check_series(load_settings(config))
     typer.echo("settings are fine")
 
 

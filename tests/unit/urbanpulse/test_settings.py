@@ -138,9 +138,53 @@ def test_secrets_are_shown_as_stars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("URBANPULSE_MQTT__PASSWORD", "canary")
     monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtt://127.0.0.1:1")
 
+    monkeypatch.setenv("URBANPULSE_CATALOG__URL", "postgresql+psycopg://city:can@ry@db.example:5432/city")
+    monkeypatch.setenv("URBANPULSE_SERIES__URL", "http://city:canary@127.0.0.1:8086")
+
     assert "canary" not in json.dumps(shown(load_settings(None)))
-    assert "canary" not in CliRunner().invoke(app, ["print-config"]).output
+    for option in ((), ("--json",)):
+        output = CliRunner().invoke(app, ["print-config", *option]).output
+        assert "canary" not in output
+        assert "can@ry" not in output
+        assert "postgresql+psycopg://city:**********@db.example:5432/city" in output
 
 
 def test_every_setting_has_a_description() -> None:
     assert [name for name, _, description in describe_settings() if not description] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("URBANPULSE_MQTT", "no json", id="a section"),
+        pytest.param("URBANPULSE_MQTT__FILTERS", "devices/#", id="a list"),
+        pytest.param("URBANPULSE_SERIES__KEEP", "noise=400", id="a table"),
+    ],
+)
+def test_a_variable_that_wants_json_says_so(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("URBANPULSE_MQTT__URL", "mqtt://127.0.0.1:1")  # which is fine
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{name}: JSON expected"):
+        load_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("series.url", "ftp://example"),
+        ("series.url", "influx"),
+        ("catalog.url", "mysql://example/x"),
+        ("catalog.url", "nonsense"),
+    ],
+)
+def test_an_address_that_is_none_does_not_pass_the_check(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"URBANPULSE_{name.upper().replace('.', '__')}", value)
+
+    result = CliRunner().invoke(app, ["check-config"])
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SettingsError)
+    assert str(result.exception).startswith(f"{name}: ")
