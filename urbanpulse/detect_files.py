@@ -11,7 +11,7 @@ import io
 import math
 import os
 from array import array
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,10 +136,10 @@ def write_verdicts(target: Target, verdicts: Verdicts, *, metric: str = "") -> N
         SettingsError: the file cannot be written.
         Conflict: the source has fewer rows than it had when it was read.
     """
-    target.output.parent.mkdir(parents=True, exist_ok=True)
     part = target.output.with_name(f".{target.output.name}.part")
     written = 0
     try:
+        target.output.parent.mkdir(parents=True, exist_ok=True)
         with (
             _rows(target.source, metric) as (layout, rows),
             _writing(part, packed=target.output.suffix == ".gz") as file,
@@ -155,7 +155,8 @@ def write_verdicts(target: Target, verdicts: Verdicts, *, metric: str = "") -> N
     except OSError as error:
         raise SettingsError("out", f"{target.output}: {error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing is left either
+            part.unlink(missing_ok=True)
 
 
 class _Layout:

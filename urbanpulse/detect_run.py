@@ -166,6 +166,10 @@ def detect(
         Conflict: an output is there already, unless *force*.
     """
     targets = targets_of(paths, out, force=force, plot=plot)
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # said before the work, not after it
+    except OSError as error:
+        raise SettingsError("out", f"{out}: {error.strerror}") from error
     summary = Summary()
     console = Console(stderr=True)
     with Progress(

@@ -356,3 +356,24 @@ def test_what_is_no_text_or_not_there_is_an_error_of_one_line(tmp_path: Path) ->
         targets_of([tmp_path / "b.csv"], tmp_path / "out")
     with pytest.raises(SettingsError, match=r"no \.csv"):
         targets_of([tmp_path / "empty"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path, out: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("timestamp,value\nnobody reads so far\n")
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(SettingsError, match=f"out: {tmp_path / out}: "):
+        detect([tmp_path / "in"], tmp_path / out)
+
+
+def test_a_folder_below_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "x.csv").write_text("timestamp,value\n")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").write_text("no folder")
+
+    with pytest.raises(SettingsError, match=f"out: {tmp_path}/out/b/x.csv: "):
+        detect([tmp_path / "in"], tmp_path / "out")
