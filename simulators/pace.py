@@ -6,9 +6,11 @@ when the way is free again. At the speed of life (1 and below) it catches up ins
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from core.errors import SettingsError
 from simulators.layout import UTC_OFFSET_SECONDS
 
 if TYPE_CHECKING:
@@ -27,7 +29,12 @@ def default_start(now: int, hours: float, speed: float) -> int:
 
     At the speed of life or below that is now. A faster one starts at the latest local midnight from which it ends, when
     it has been played, by then.
+
+    Raises:
+        SettingsError: *hours* is no number.
     """
+    if not math.isfinite(hours):
+        raise SettingsError("hours", f"{hours:g}: a number expected")
     if speed <= 1:
         return now // 1_000_000 * 1_000_000
     length = round(hours * 3600 * _S)

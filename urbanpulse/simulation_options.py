@@ -25,7 +25,7 @@ _EARLIEST, _LATEST = 2000, 2100  # years
 _RUN = {"seed", "hours", "devices", "interval", "start", "part", "format"}
 _ALLOWED: dict[str, set[str]] = {
     "scenario": _RUN | {"speed", "labels", "broker", "credentials"},
-    "fast": _RUN | {"scenario", "force"},
+    "fast": _RUN | {"scenario", "force", "speed"},  # any speed means the same files
     "load": {"seed", "devices", "format", "broker", "credentials", "rate", "sockets", "seconds", "qos"},
     "replay": {"device", "metric", "speed", "shift", "skip-bad", "broker", "credentials"},
     "demo": {"seed", "interval", "labels", "no-backfill"},

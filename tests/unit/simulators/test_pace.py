@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import pytest
 
 from core.clock import ManualClock, from_ns, to_ns
+from core.errors import SettingsError
 from simulators.pace import Pace, default_start
 
 START = 1_774_000_000_000_000_000
@@ -111,3 +113,9 @@ def test_a_run_starts_so_that_it_ends_by_now(hours: float, speed: float, start: 
     now = to_ns(datetime(2026, 11, 22, 5, 30, tzinfo=UTC))
 
     assert from_ns(default_start(now, hours, speed)).isoformat() == start
+
+
+@pytest.mark.parametrize("hours", [math.nan, math.inf])
+def test_a_run_without_a_length_has_no_start(hours: float) -> None:
+    with pytest.raises(SettingsError, match=r"hours: (nan|inf): a number expected"):
+        default_start(1, hours, 600.0)

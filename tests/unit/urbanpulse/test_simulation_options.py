@@ -18,6 +18,7 @@ from urbanpulse.simulation_options import check_options, parse_part, parse_speed
         pytest.param({"scenario": "normal", "speed": "600x", "part": "1/2"}, "scenario", id="a scenario"),
         pytest.param({"scenario": "normal", "fast": "out"}, "fast", id="a scenario to files"),
         pytest.param({"fast": "out", "hours": 3.0}, "fast", id="files without a scenario"),
+        pytest.param({"fast": "out", "scenario": "normal", "speed": "600x"}, "fast", id="files at any speed"),
         pytest.param({"load": True, "devices": 10}, "load", id="a load"),
         pytest.param({"replay": ["a.csv"], "speed": "2"}, "replay", id="a replay"),
         pytest.param({"load": False, "shift": False, "replay": None, "labels": None}, "demo", id="what is off is off"),
@@ -32,7 +33,6 @@ def test_options_choose_the_way(given: dict[str, Any], way: str) -> None:
     [
         pytest.param({"load": True, "fast": "out"}, ("--load", "--fast"), id="two ways"),
         pytest.param({"replay": ["a"], "scenario": "x"}, ("--scenario", "--replay"), id="a replay has no scenario"),
-        pytest.param({"fast": "out", "speed": "2"}, ("--speed", "--fast"), id="files have no speed"),
         pytest.param(
             {"scenario": "x", "sockets": 2}, ("--sockets", "--scenario"), id="true devices have a socket each"
         ),
