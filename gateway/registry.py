@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Directory", "Route", "Station", "Use"]
 
+_MAX_TOPIC_BYTES = 512
+"""Longer topics are not remembered: none of them means anything, and 200,000 of the longest would fill 13 GB."""
+
 
 class Station:
     """A device as the gateway holds it: its series by metric, and what is left of its rate.
@@ -116,9 +119,11 @@ class Directory:
         """Return what *topic* means; never raises."""
         route = self.routes.get(topic)
         if route is None:
-            if len(self.routes) >= self._max_topics:
-                self.routes.clear()
-            route = self.routes[bytes(topic)] = self._resolve(topic)
+            route = self._resolve(topic)
+            if len(topic) <= _MAX_TOPIC_BYTES:
+                if len(self.routes) >= self._max_topics:
+                    self.routes.clear()
+                self.routes[bytes(topic)] = route
         return route
 
     def _resolve(self, topic: bytes) -> Route:

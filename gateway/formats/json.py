@@ -119,7 +119,8 @@ def explain(payload: bytes, error: Exception, *, is_number: bool) -> MalformedPa
     try:
         _check_number("payload", value) if is_number else _check_message(value)
     except MalformedPayload as found:
-        return found
+        # `json` reads halves of surrogate pairs, which no text that is kept or sent may have
+        return MalformedPayload(found.reason, found.detail.encode(errors="replace").decode())
     return MalformedPayload(Reason.BAD_SHAPE, str(error))
 
 
@@ -163,7 +164,11 @@ def _check_item(where: str, item: Any) -> None:
 def _check_number(where: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MalformedPayload(Reason.BAD_VALUE, f"{where}: expected a number, got {_show(value)}")
-    if not math.isfinite(value):
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise MalformedPayload(Reason.BAD_VALUE, f"{where}: a number is out of range") from None
+    if not is_finite:
         raise MalformedPayload(Reason.BAD_VALUE, f"{where}: expected a finite number, got {value}")
 
 

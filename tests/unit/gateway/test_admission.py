@@ -117,6 +117,12 @@ BAD: list[Any] = [
     (b'{"values": {"pm25": NaN}', "not_json", "not JSON: JSON is malformed: invalid character (byte 20)"),
     (b"\xff\xfe", "not_json", "not JSON: JSON is malformed: invalid character (byte 0)"),
     (b'{"values": {"pm25": 1e999}}', "bad_value", "a number is out of range"),
+    (
+        b'{"note": NaN, "values": {"pm25": 1' + b"0" * 400 + b"}}",
+        "bad_value",
+        "values.pm25: a number is out of range",
+    ),
+    (b'{"values": {"\\ud800": NaN}}', "bad_value", "values.?: expected a finite number, got nan"),
     (b'{"values": {"pm25": "abc"}}', "bad_value", "values.pm25: expected a number, got 'abc'"),
     (b'{"values": {"pm25": null}}', "bad_value", "values.pm25: expected a number, got null"),
     (b'{"values": {"pm25": true}}', "bad_value", "values.pm25: expected a number, got true"),
@@ -195,6 +201,7 @@ def test_what_belongs_to_nobody_is_counted_under_nobody(topic: bytes, payload: b
     [
         (b"devices/air-01/readings/pm25", b'"3"', "bad_value", "payload: expected a number, got '3'"),
         (b"devices/air-01/readings/pm25", b"NaN", "bad_value", "payload: expected a finite number, got nan"),
+        (b"devices/air-01/readings/pm25", b"1" + b"0" * 400, "bad_value", "payload: a number is out of range"),
         (b"devices/air-01/status", b"asleep", "bad_shape", "expected online or offline, got b'asleep'"),
     ],
 )  # fmt: skip
@@ -283,6 +290,17 @@ def test_topics_beyond_the_limit_make_the_cache_start_anew() -> None:
 
     assert len(it._directory.routes) == 1
     assert outcomes(judge(it, body())) == {("air-01", "accepted", "ok"): 1}
+
+
+def test_topics_longer_than_any_that_means_something_are_not_remembered() -> None:
+    """A device may write as many topics of 64 kB below its own name as it likes."""
+    it = admission()
+    for length in (513, 65_535):
+        topic = b"devices/air-01/readings/".ljust(length, b"x")
+        assert {outcome for _, outcome, _ in outcomes(judge(it, (topic, b"1")))} == {"quarantined"}
+    judge(it, (b"devices/air-01/readings/".ljust(512, b"x"), b"1"))
+
+    assert [len(topic) for topic in it._directory.routes] == [512]
 
 
 def test_an_old_reading_is_late_and_stored() -> None:
