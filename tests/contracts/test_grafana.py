@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
 
 from backends.series import InfluxSettings
 from backends.series.influx import InfluxSeriesWriter, InfluxServer, Names
@@ -28,7 +27,7 @@ from core.city import Series
 from core.clock import ManualClock
 from core.metrics import METRICS
 from core.ports import Bands
-from tests.influx import ListedNames, influxd, victoria_metrics
+from tests.influx import ListedNames, drop, given, influxd, victoria_metrics
 from tests.stack import until
 from urbanpulse.grafana import GrafanaFiles, known_schema
 from urbanpulse.grafana.checking import PLATFORM, READINGS, ROLLUPS, panels_of
@@ -83,19 +82,20 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """An InfluxDB with two days of every metric in two districts, summed up, as our writer leaves it."""
     folder = tmp_path_factory.mktemp("grafana")
     with ExitStack() as stack:
-        url = URL if request.param == GIVEN else stack.enter_context(influxd(folder / "influx"))
-        given = {name: os.environ.get(f"URBANPULSE_TEST_INFLUX_{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
-        database = f"{given['BUCKET'] or 'urbanpulse'}-grafana-{uuid.uuid4().hex}"
+        is_given = request.param == GIVEN
+        url, login = given(URL, os.environ) if is_given else (stack.enter_context(influxd(folder / "influx")), {})
+        database = f"{os.environ.get('URBANPULSE_TEST_INFLUX_BUCKET') or 'urbanpulse'}-grafana-{uuid.uuid4().hex}"
         settings = InfluxSettings(
             database=database,
             rollup_database=f"{database}-rollup",
             rollup_delay_seconds=0,
             rollups_at_once=10_000,
-            token=SecretStr(given["TOKEN"]) if given["TOKEN"] else None,
-            org=given["ORG"],
+            **login,
         )
+        if is_given:
+            stack.callback(drop, url, settings)
         _fill(folder, url, settings)
-        headers = {"Authorization": f"Token {given['TOKEN']}"} if given["TOKEN"] else {}
+        headers = {"Authorization": f"Token {settings.token.get_secret_value()}"} if settings.token else {}
         yield City(url, {READINGS: database, ROLLUPS: f"{database}-rollup"}, headers)
 
 

@@ -11,22 +11,19 @@ import json
 import os
 import urllib.request
 import uuid
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
-from pydantic import SecretStr
 
 from backends.series import InfluxSettings, SeriesSettings, create_store, open_reader, open_writer
-from backends.series.influx import InfluxServer
 from core.batch import ReadingBatch
 from core.clock import ManualClock
 from core.ports import Bands, Capabilities, RankBy, SeriesQueries, SeriesStore
 from tests.contracts.series_fake import MemorySeriesStore
-from tests.influx import influxd, listed, victoria_metrics
+from tests.influx import drop, given, influxd, listed, victoria_metrics
 from tests.influx_kinds import fronted
 
 if TYPE_CHECKING:
@@ -110,15 +107,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield address
 
 
-def influx_settings(
-    url: str, flavour: Literal["auto", "v1", "v2"], database: str, *, given: bool = False
-) -> SeriesSettings:
+def influx_settings(url: str, flavour: Literal["auto", "v1", "v2"], database: str, **login: Any) -> SeriesSettings:
     """Return settings for databases of their own on the server at *url*."""
-    login: dict[str, Any] = {"org": "city-hall"}
-    if given:
-        found = {name: os.environ.get(f"URBANPULSE_TEST_INFLUX_{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
-        login = {"token": SecretStr(found["TOKEN"]) if found["TOKEN"] else None, "org": found["ORG"]}
-        database = f"{found['BUCKET'] or 'urbanpulse'}-{database}"
     influx = InfluxSettings(
         flavour=flavour,
         database=database,
@@ -140,11 +130,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str
     if name in EMBEDDED:
         limits = SeriesSettings(raw_days=RAW_DAYS, seal_rows=1, merge_seconds=0 if "merged" in name else 1e9)
     elif name == VICTORIA:
-        limits = influx_settings(servers(VICTORIA), "v2", "city")
+        limits = influx_settings(servers(VICTORIA), "v2", "city", org="city-hall")
+    elif name in INFLUX:
+        limits = influx_settings(servers("influxd"), "auto", uuid.uuid4().hex)
     else:
-        given = name in GIVEN
-        kind = name if name in PLAYED else "influxd"
-        limits = influx_settings(URL or "" if given else servers(kind), "auto", uuid.uuid4().hex, given=given)
+        url, login = given(URL, os.environ) if name in GIVEN and URL else given(servers(name), {})
+        database = f"{os.environ.get('URBANPULSE_TEST_INFLUX_BUCKET') or 'urbanpulse'}-{uuid.uuid4().hex}"
+        limits = influx_settings(url, "auto", database, **login)
+    if name not in {*EMBEDDED, VICTORIA}:
         create_store(tmp_path, limits)
     names = listed()
 
@@ -161,22 +154,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str
     )  # fmt: skip
     yield store
     store.close()
-    if name in GIVEN:
-        drop(limits)
-
-
-def drop(settings: SeriesSettings) -> None:
-    """Delete the databases or buckets of *settings* from a server that is not ours."""
-    influx = settings.influx
-    with closing(InfluxServer(settings.url, influx)) as server:
-        for name in (influx.database, influx.rollup_database):
-            if server.flavour.name == "v1":
-                server.ask(name, f'DROP DATABASE "{name}"')
-            elif server.flavour.name == "v2":
-                token = influx.token.get_secret_value() if influx.token else ""
-                client: Any = import_module("influxdb_client").InfluxDBClient(settings.url, token, org=influx.org)
-                with client:
-                    client.buckets_api().delete_bucket(client.buckets_api().find_bucket_by_name(name))
+    if name in {*PLAYED, *GIVEN}:
+        drop(limits.url, limits.influx)
 
 
 def exported(url: str) -> list[tuple[str, int, float]]:

@@ -66,10 +66,10 @@ class _Listener(InfluxServer):
     def write(self, database: str, lines: bytes) -> None:
         self.lines += [(database, line) for line in lines.decode().splitlines()]
 
-    def ask(self, database: str, question: str) -> list[list[dict[str, Any]]]:  # noqa: ARG002 - InfluxServer's
+    def ask(self, database: str, *statements: str) -> list[list[dict[str, Any]]]:  # noqa: ARG002 - InfluxServer's
         tags = {"device": _SERIES.device, "metric": _SERIES.metric}
         answers = []
-        for statement in question.split("; "):
+        for statement in statements:
             columns = re.findall(r" AS (\w+)", statement)
             rows = [[0, *(1 for _ in columns)]] if columns else []
             answers.append([{"tags": tags, "columns": ["time", *columns], "values": rows}] if rows else [])

@@ -89,7 +89,7 @@ def check(answer: Answer, what: str, *, secret: str, name: str) -> None:
         LinesRefused: 400 or 422, or anything that says "partial write".
         TooLarge: 413.
         SettingsError: 401, 403, 404 and other refusals that only a person can change.
-        Away: 429 and 5xx.
+        Away: 408, 429 and 5xx.
     """
     status = answer.status
     if 200 <= status < 300:
@@ -99,16 +99,17 @@ def check(answer: Answer, what: str, *, secret: str, name: str) -> None:
         raise LinesRefused(text)
     if status == 413:
         raise TooLarge(text)
-    if status == 401:
+    if status == 401 and "is unauthorized" not in text:  # what 2.x says of a login that it does know
         raise SettingsError(secret, f"{what}: the server does not know this login: {text}")
-    if status == 403:
+    if status in {401, 403}:
         raise SettingsError(secret, f"{what}: this login may not: {text}")
     if status == 404:
-        name = "series.influx.org" if "organization" in text else name
+        if "organization" in text:
+            raise SettingsError("series.influx.org", f"{what}: {text}")
         raise SettingsError(name, f"{what}: {text}; `urbanpulse series init` creates what is missing")
     if "file limit" in text:
         raise TooLong(f"{what}: ask for less: {text}")
-    if status == 429 or status >= 500:
+    if status in {408, 429} or status >= 500:
         raise Away(f"{what}: status {status}: {text}", _retry_after(answer))
     raise SettingsError("series.url", f"{what}: status {status}: {text}")
 

@@ -10,6 +10,7 @@ The batching writer of influxdb-client is never used: it drops what it cannot se
 
 from __future__ import annotations
 
+import re
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from backends.series.influx.settings import InfluxSettings
     from backends.series.influx.transport import Transport
 
-__all__ = ["FLAVOURS", "Flavour"]
+__all__ = ["FLAVOURS", "Flavour", "setting_of"]
 
 _FIRST = "1677-09-21T00:12:44Z"  # the second after the least time that 2.x stores
 _LINES = "text/plain; charset=utf-8"
@@ -39,6 +40,7 @@ class Flavour(Protocol):
     deletes: bool
     secret: str  # the setting that a refused login is about
     query_arguments: Mapping[str, str]
+    joins: bool  # whether one question may be several statements
     span_ns: int  # the longest range that one question may span, 0 = any
 
     def write(self, database: str, lines: bytes, *, is_gzip: bool) -> Answer:
@@ -58,6 +60,11 @@ class Flavour(Protocol):
         """Release connections of its own."""
 
 
+def setting_of(settings: InfluxSettings, database: str) -> str:
+    """Return the name of the setting that *database* comes from."""
+    return "series.influx.database" if database == settings.database else "series.influx.rollup_database"
+
+
 def _kept(days: int) -> str:
     return f"keeps {days} days" if days else "keeps everything"
 
@@ -67,6 +74,7 @@ class _V1:
     deletes = True
     secret = "series.influx.password"  # noqa: S105 - the name of a setting
     query_arguments: Mapping[str, str] = {}
+    joins = True
     span_ns = 0
 
     def __init__(self, url: str, transport: Transport, settings: InfluxSettings) -> None:
@@ -137,6 +145,7 @@ class _V2:
     name = "v2"
     deletes = True
     secret = "series.influx.token"  # noqa: S105
+    joins = True
     span_ns = 0
 
     def __init__(self, url: str, transport: Transport, settings: InfluxSettings) -> None:
@@ -146,6 +155,7 @@ class _V2:
         self._lock = threading.Lock()
         self._clients: dict[bool, Any] = {}
         self._writers: dict[bool, Any] = {}
+        self._only_org = ""
         self.query_arguments: Mapping[str, str] = {"org": settings.org} if settings.org else {}
 
     def _client(self, *, is_gzip: bool = False) -> Any:
@@ -157,7 +167,6 @@ class _V2:
                     self._url,
                     token.get_secret_value() if token is not None else "",
                     timeout=int(self._settings.timeout_seconds * 1000),
-                    org=self._settings.org or "-",
                     ssl_ca_cert=self._settings.tls_ca and str(self._settings.tls_ca),
                 )
                 if is_gzip:  # its `content_encoding` is ignored, and its own gzip is level 9 (evidence B)
@@ -197,42 +206,68 @@ class _V2:
             raise SettingsError("series.influx", f"{what}: {error.text}") from error
         return found[0]
 
+    def _org(self) -> str:
+        """Return the organisation that is set, else the only one that the token sees."""
+        if self._settings.org or self._only_org:
+            return self._settings.org or self._only_org
+        found = self._do("look for the organisation", self._client().organizations_api().find_organizations)
+        if len(found) != 1:
+            raise SettingsError("series.influx.org", f"must be set: the token sees {len(found)} organisations")
+        self._only_org = str(found[0].id)
+        return self._only_org
+
     def write(self, database: str, lines: bytes, *, is_gzip: bool) -> Answer:
+        org = self._org()
         self._client(is_gzip=is_gzip)
         writer = self._writers[is_gzip]
-        return self._answer(lambda: writer.write(database, record=lines, write_precision="ns"))
+        return self._answer(lambda: writer.write(database, org, lines, write_precision="ns"))
 
     def create(self, database: str, days: int) -> str:
         vendor: Any = import_module("influxdb_client")
         client = self._client()
-        rules = [vendor.BucketRetentionRules(type="expire", every_seconds=days * 86_400)]
-        found = self._do(f"look for bucket {database}", lambda: client.buckets_api().find_bucket_by_name(database))
+        buckets = client.buckets_api()
+        rule = vendor.BucketRetentionRules(type="expire", every_seconds=days * 86_400)
+        org = self._do("look for the organisation", lambda: _org_id(client, self._org()))
+        all_found = self._do(f"look for bucket {database}", lambda: buckets.find_buckets(name=database).buckets)
+        # a token for all organisations sees the buckets of all; one for single buckets sees no organisation
+        found = next((b for b in all_found if b.name == database and org in {b.org_id, ""}), None)
         if found is None:
+            if not org:
+                raise SettingsError(
+                    self.secret,
+                    f"bucket {database}: is not there, or this token may not see it; an all-access token creates it",
+                )
             made = self._do(
                 f"create bucket {database}",
-                lambda: client.buckets_api().create_bucket(
-                    bucket_name=database, retention_rules=rules, org=self._settings.org
-                ),
+                lambda: buckets.create_bucket(bucket_name=database, retention_rules=[rule], org=org),
             )
             self._map(client, database, made)
             return f"bucket {database}: created, {_kept(days)}"
         self._map(client, database, found)
         if [rule.every_seconds for rule in found.retention_rules] in ([days * 86_400], [] if days == 0 else [0, 0]):
             return f"bucket {database}: is there, {_kept(days)}"
-        found.retention_rules = rules
-        self._do(f"change bucket {database}", lambda: client.buckets_api().update_bucket(found))
+        rule.shard_group_duration_seconds = _shard_seconds(days)
+        found.retention_rules = [rule]
+        self._do(f"change bucket {database}", lambda: buckets.update_bucket(found))
         return f"bucket {database}: was there, now {_kept(days)}"
 
     def _map(self, client: Any, database: str, bucket: Any) -> None:
-        """Have InfluxQL find the bucket under its own name; recent servers do so by themselves."""
+        """Have InfluxQL find the bucket under its own name; since 2.4 servers do so by themselves, as `autogen`."""
         vendor: Any = import_module("influxdb_client")
         service = vendor.DBRPsService(client.api_client)
         found = self._do("list names for InfluxQL", lambda: service.get_dbr_ps(org_id=bucket.org_id, db=database))
-        if not found.content:
+        used = next((one for one in found.content or () if one.default), None)
+        if used is None:
             wanted = vendor.DBRPCreate(
-                org_id=bucket.org_id, bucket_id=bucket.id, database=database, retention_policy="autogen", default=True
+                org_id=bucket.org_id, bucket_id=bucket.id, database=database, retention_policy="kept", default=True
             )
             self._do("name the bucket for InfluxQL", lambda: service.post_dbrp(dbrp_create=wanted))
+        elif used.bucket_id != bucket.id:
+            raise SettingsError(
+                setting_of(self._settings, database),
+                f"{database!r}: InfluxQL finds another bucket under this name, {used.bucket_id}: "
+                f"delete that mapping (influx v1 dbrp delete --id {used.id}) or choose another name",
+            )
 
     def delete_before(self, database: str, measurement: str, before_ns: int) -> None:
         client = self._client()
@@ -241,7 +276,7 @@ class _V2:
         only = f'_measurement="{measurement}"'
         self._do(
             f"forget in {database}",
-            lambda: client.delete_api().delete(_FIRST, stop, only, bucket=database, org=self._settings.org),
+            lambda: client.delete_api().delete(_FIRST, stop, only, bucket=database, org=self._org()),
         )
 
     def close(self) -> None:
@@ -253,11 +288,26 @@ class _V2:
             self._writers, self._clients = {}, {}
 
 
+def _shard_seconds(days: int) -> int:
+    """Return what 2.x itself gives a new bucket (v1/services/meta/data.go); it refuses shards that outlive it."""
+    if days == 0 or days >= 180:
+        return 7 * 86_400
+    return 86_400 if days >= 2 else 3600
+
+
+def _org_id(client: Any, org: str) -> str:
+    """Return the id of the organisation *org*, an id or a name; "" if the token may not see it."""
+    if re.fullmatch("[0-9a-f]{16}", org):
+        return org
+    return next((str(one.id) for one in client.organizations_api().find_organizations(org=org)), "")
+
+
 class _V3:
     name = "v3"
     deletes = False
     secret = "series.influx.token"  # noqa: S105
     query_arguments: Mapping[str, str] = {}
+    joins = False  # "must provide only one InfluxQl statement per query" (influxdb3_server/src/http.rs)
     span_ns = 2 * 86_400_000_000_000  # Core opens at most 432 files of 10 minutes per question: 3 days
 
     def __init__(self, url: str, transport: Transport, settings: InfluxSettings) -> None:

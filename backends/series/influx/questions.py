@@ -74,15 +74,15 @@ def span(start: int, end: int) -> str:
 
 def aggregate(
     measurement: str, conditions: Sequence[str], width: int | None, tags: Sequence[str], *, quality: bool
-) -> str:
-    """Return the question for aggregates by *tags* and buckets of *width* ns (None = one), and for their masks."""
+) -> list[str]:
+    """Return the statement for aggregates by *tags* and buckets of *width* ns (None = one), and for their masks."""
     where = " AND ".join(conditions)
     by = [*([f"time({width}ns)"] if width else []), *(f'"{tag}"' for tag in tags)]
     rest = f'FROM "{measurement}" WHERE {where} GROUP BY {", ".join(by)}' + (" fill(none)" if width else "")
-    questions = [f"SELECT {_AGGREGATES[measurement]} {rest}"]
+    statements = [f"SELECT {_AGGREGATES[measurement]} {rest}"]
     if quality:
-        questions.append(f'SELECT distinct("q") AS q {rest}')
-    return "; ".join(questions)
+        statements.append(f'SELECT distinct("q") AS q {rest}')
+    return statements
 
 
 def cells(table: Table, dtypes: dict[str, str]) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class InfluxSeriesReader:
         """Return the time below which only rollups are left, and the one below which they are up to date."""
         with _asking():
             found = self._server.ask(
-                self._coarse, 'SELECT max("floor") FROM "platform"; SELECT last("summed") FROM "platform"'
+                self._coarse, 'SELECT max("floor") FROM "platform"', 'SELECT last("summed") FROM "platform"'
             )
         floor, summed = (int(tables[0]["values"][0][1]) if tables else _BEGIN for tables in found)
         return floor, summed
@@ -251,7 +251,7 @@ class InfluxSeriesReader:
 
         pieces = []
         for first, stop in self._slices(start, end):
-            question = aggregate(
+            statements = aggregate(
                 measurement,
                 [where_series(series), span(first, stop)],
                 None if width == WHOLE else width,
@@ -259,7 +259,7 @@ class InfluxSeriesReader:
                 quality=quality,
             )
             with _asking():
-                answer = self._server.ask(database, question)
+                answer = self._server.ask(database, *statements)
             pieces.append(read_aggregates(answer, ids))
         rows = concat(ROLLUP, pieces)
         wanted = np.array([one.id for one in series], np.int32)

@@ -63,9 +63,9 @@ class Rollup:
             ("reading", settings.database) if due.width == HOUR else (ROLLUPS[HOUR], settings.rollup_database)
         )
         conditions = [is_text("district", due.district), span(due.start, due.start + due.width)]
-        question = aggregate(source, conditions, due.width, ("device", "metric"), quality=True)
+        statements = aggregate(source, conditions, due.width, ("device", "metric"), quality=True)
         try:
-            answer = self._server.ask(database, question)
+            answer = self._server.ask(database, *statements)
         except SettingsError as error:  # the writer stops for it; upkeep waits
             raise Unavailable("series", str(error)) from error
         rows = fold([read_aggregates(answer, self._names.ids)], due.width)

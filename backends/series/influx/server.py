@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from backends.series.influx.answers import Away, LinesRefused, TooLong, check
-from backends.series.influx.flavours import FLAVOURS, Flavour
+from backends.series.influx.flavours import FLAVOURS, Flavour, setting_of
 from backends.series.influx.transport import Transport, check_authorities, check_url
 from core.errors import SettingsError, Unavailable
 from core.ports import Capabilities, Health
@@ -28,7 +28,7 @@ __all__ = ["InfluxServer", "Table"]
 Table = dict[str, Any]
 """One series of an InfluxQL answer: `name`, `tags`, `columns`, `values`."""
 
-_NO_DATABASE = re.compile(r"(database|bucket|retention policy|dbrp).*not found", re.IGNORECASE)
+_NO_DATABASE = re.compile(r"(database|bucket|retention policy|dbrp).*not (found|set)", re.IGNORECASE)
 _NO_MEASUREMENT = re.compile(r"(table|measurement|column|field).*not found|no field named", re.IGNORECASE)
 _FIRST_NS = -(1 << 63) + 2  # influxql/time.go: the least time that 1.x and 2.x store
 _LAST_NS = (1 << 63) - 2
@@ -78,6 +78,8 @@ class InfluxServer:
         answer = self._ping()
         if answer.status == 429 or answer.status >= 500:
             raise Away(f"{self.url}/ping: status {answer.status}")
+        if answer.status in {401, 403}:  # 3 lets nobody in without a token
+            check(answer, "ping", secret="series.influx.token", name="series.url")  # noqa: S106 - the name of a setting
         version = _version(answer)
         if not version:
             answer = self._transport.request("GET", "/health", timeout_seconds=self.settings.timeout_seconds)
@@ -103,17 +105,25 @@ class InfluxServer:
             pack = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
             lines = pack.compress(lines) + pack.flush()
         answer = self.flavour.write(database, lines, is_gzip=compress)
-        check(answer, f"write to {database!r}", secret=self.flavour.secret, name=_setting(self.settings, database))
+        check(answer, f"write to {database!r}", secret=self.flavour.secret, name=setting_of(self.settings, database))
 
     # -- asking
 
-    def ask(self, database: str, question: str) -> list[list[Table]]:
-        """Return what the statements of *question* (InfluxQL) find in *database*, in order; times in ns.
+    def ask(self, database: str, *statements: str) -> list[list[Table]]:
+        """Return what each of *statements* (InfluxQL) finds in *database*; times in ns.
 
         Raises:
             Away: no answer, an error of the server, or a question that it does not understand.
             SettingsError: the login or the database is wrong.
         """
+        questions = ["; ".join(statements)] if self.flavour.joins else statements
+        results = [result for question in questions for result in self._ask(database, question)]
+        if {"not executed"} & {result.get("error") for result in results}:  # 1.x and 2.x hide the reason behind this
+            results = [*self._ask(database, statements[0]), {"error": "not executed"}]
+        name = setting_of(self.settings, database)
+        return [_tables(result, database, name) for result in results]
+
+    def _ask(self, database: str, question: str) -> list[dict[str, Any]]:
         answer = self._transport.request(
             "POST",
             "/query",
@@ -122,7 +132,7 @@ class InfluxServer:
             headers={"Accept": "application/json"},
             timeout_seconds=self.settings.query_timeout_seconds,
         )
-        name = _setting(self.settings, database)
+        name = setting_of(self.settings, database)
         try:
             check(answer, f"question to {database!r}", secret=self.flavour.secret, name=name)
             content = orjson.loads(answer.body)
@@ -130,7 +140,8 @@ class InfluxServer:
             raise Away(f"the question was refused: {error.text}") from error
         except orjson.JSONDecodeError as error:
             raise Away(f"{self.url}: no InfluxQL answer: {answer.body[:80]!r}") from error
-        return [_tables(result, database, name) for result in content.get("results", ())]
+        results: list[dict[str, Any]] = content.get("results") or [{}]
+        return results
 
     # -- administration
 
@@ -179,10 +190,6 @@ def _version(answer: Answer) -> str:
         except orjson.JSONDecodeError:
             found = ""
     return found.removeprefix("v")
-
-
-def _setting(settings: InfluxSettings, database: str) -> str:
-    return "series.influx.database" if database == settings.database else "series.influx.rollup_database"
 
 
 def _tables(result: dict[str, Any], database: str, name: str) -> list[Table]:

@@ -22,7 +22,7 @@ class InfluxSettings(BaseModel):
     rollup_database: str = Field(
         "city_rollup", min_length=1, description="database or bucket of rollups and bands; may be the same one"
     )
-    org: str = Field("", description="organisation, v2 only")
+    org: str = Field("", description="organisation, v2 only; empty = the only one that the token sees")
     token: SecretStr | None = Field(None, description="API token, v2 and v3")
     user: str = Field("", description="user name, v1 only; empty = no login")
     password: SecretStr | None = Field(None, description="password of `user`")

@@ -83,7 +83,7 @@ class Play:
                 if reply.status != 204:
                     self.wfile.write(content)
 
-            do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - the names are http.server's
+            do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names are http.server's
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""

@@ -25,6 +25,7 @@ from tests.stack import free_port
 from tests.unit.backends.series.influx_double import Play, Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 Flavour = Literal["auto", "v1", "v2", "v3"]
@@ -60,6 +61,17 @@ def test_a_kind_that_is_set_is_not_asked_for() -> None:
     with Play(lambda _: Reply(204)) as play, closing(InfluxServer(play.url, settings("v2"))) as server:
         assert server.flavour.name == "v2"
         assert play.requests == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_lets_nobody_in_without_a_token_says_so_at_once(status: int) -> None:
+    """3 asks for a token at /ping as well (influxdb3_server/src/http.rs, authenticate_request)."""
+    with (
+        Play(lambda _: Reply(status, {"error": "the request was not authenticated"})) as play,
+        closing(InfluxServer(play.url, InfluxSettings())) as server,
+        pytest.raises(SettingsError, match=r"^series\.influx\.token: ping: .*not authenticated"),
+    ):
+        _ = server.flavour
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,13 @@ def test_a_user_of_1_x_logs_in_with_a_password() -> None:
         pytest.param(Reply(401, {"message": "unauthorized"}), SettingsError, r"influx\.\w+: .*unauth", id="401"),
         pytest.param(Reply(403, {"message": "no"}), SettingsError, r"series\.influx\.\w+: .*may not", id="403"),
         pytest.param(
+            Reply(401, {"code": "unauthorized", "message": "write:orgs/0a1b/buckets is unauthorized"}),
+            SettingsError,
+            r"series\.influx\.\w+: .*may not",
+            id="401 of a login that 2.x knows: authorizer/authorize.go",
+        ),
+        pytest.param(Reply(408, {"message": "timed out"}), Away, "408", id="408: kit/transport/http/error_handler.go"),
+        pytest.param(
             Reply(404, {"message": 'bucket "city" not found'}),
             SettingsError,
             r"series\.influx\.database: .*init",
@@ -191,6 +210,18 @@ def test_refusals_mean_the_same_whatever_the_kind(
             id="no database",
         ),
         pytest.param(
+            Reply(200, {"results": [{"statement_id": 0, "error": "default retention policy not set for: city"}]}),
+            SettingsError,
+            r"^series\.influx\.database: .*series init",
+            id="2.x finds no bucket under the name: v1/coordinator/statement_executor.go",
+        ),
+        pytest.param(
+            Reply(200, {"results": [{"statement_id": 0, "error": "retention policy not found: autogen"}]}),
+            SettingsError,
+            r"^series\.influx\.database: .*series init",
+            id="2.x finds no policy of the name: v1/coordinator/shard_mapper.go",
+        ),
+        pytest.param(
             Reply(200, {"results": [{"error": "query would exceed the file limit of 432 parquet files"}]}),
             Away,
             "ask for less",
@@ -209,6 +240,35 @@ def test_a_question_that_fails_says_why(reply: Reply, error: type[Exception], te
         pytest.raises(error, match=text),
     ):
         server.ask("city", "SELECT 1")
+
+
+def test_several_statements_are_one_question_but_for_3() -> None:
+    """3: "must provide only one InfluxQl statement per query" (influxdata/influxdb, influxdb3_server/src/http.rs)."""
+
+    def script(request: Request) -> Reply:
+        found = [{"statement_id": i, "series": [{"name": s}]} for i, s in enumerate(request.question.split("; "))]
+        return Reply(200, {"results": found})
+
+    asked: dict[Flavour, list[str]] = {"v1": ["a; b"], "v2": ["a; b"], "v3": ["a", "b"]}
+    for flavour, questions in asked.items():
+        with Play(script) as play, closing(InfluxServer(play.url, settings(flavour))) as server:
+            assert server.ask("city", "a", "b") == [[{"name": "a"}], [{"name": "b"}]]
+        assert [request.question for request in play.requests] == questions
+
+
+def test_a_statement_that_failed_among_others_is_asked_for_its_reason() -> None:
+    """1.x and 2.x put "not executed" in the place of the error itself (influxql/query/executor.go, its last loop)."""
+
+    def script(request: Request) -> Reply:
+        words = "not executed" if ";" in request.question else "database not found: city"
+        return Reply(200, {"results": [{"statement_id": 0, "error": words}]})
+
+    with (
+        Play(script) as play,
+        closing(InfluxServer(play.url, settings("v2"))) as server,
+        pytest.raises(SettingsError, match=r"^series\.influx\.database: 'city': database not found"),
+    ):
+        server.ask("city", "a", "b")
 
 
 def test_a_measurement_that_is_not_there_holds_nothing() -> None:
@@ -232,81 +292,163 @@ def test_questions_name_database_organisation_and_time_unit() -> None:
 
 # -- creating and deleting
 
-BUCKET = {"id": "b1", "orgID": "o1", "name": "city", "type": "user", "retentionRules": []}
+ORG = {"id": "0000000000000001", "name": "city-hall"}
+BUCKET = {"id": "b1", "orgID": ORG["id"], "name": "city", "type": "user", "retentionRules": []}
+VIRTUAL = {"database": "city", "retention_policy": "autogen", "default": True, "virtual": True, "id": "b1",
+           "bucketID": "b1", "orgID": ORG["id"]}  # fmt: skip
+"""What 2.4 and later list for a bucket that nobody mapped (dbrp/service.go)."""
 
 
-def test_2_x_gets_buckets_with_a_retention_and_names_for_influxql(tmp_path: Any) -> None:
-    """An old server that maps no names by itself: the bucket is mapped; a new one lists its own, and is left alone."""
-    made: list[dict[str, Any]] = []
+class House:
+    """A 2.x that knows `orgs`, `buckets` and `mappings`; `made` is what was posted or patched."""
 
-    def script(request: Request) -> Reply:
-        content = json.loads(request.body) if request.body else {}
-        match request.method, request.path:
-            case "GET", "/api/v2/buckets":
-                return Reply(200, {"buckets": []})
-            case "GET", "/api/v2/orgs":
-                return Reply(200, {"orgs": [{"id": "o1", "name": "city-hall"}]})
-            case "POST", "/api/v2/buckets":
-                made.append(content)
-                return Reply(201, BUCKET | {"name": content["name"]})
-            case "GET", "/api/v2/dbrps":
-                is_new = request.query["db"] == "city_rollup"
-                found = [{"database": "city_rollup", "virtual": True, "bucketID": "b1", "orgID": "o1", "id": "m1",
-                          "retention_policy": "autogen", "default": True}]  # fmt: skip
-                return Reply(200, {"content": found if is_new else []})
-            case "POST", "/api/v2/dbrps":
-                made.append(content)
-                return Reply(201, content | {"id": "m1"})
-        return Reply(500, f"unexpected: {request.method} {request.path}".encode())
+    def __init__(self, *buckets: dict[str, Any], mappings: Sequence[dict[str, Any]] = ()) -> None:
+        self.orgs: list[dict[str, str]] = [ORG]
+        self.buckets = buckets
+        self.mappings = mappings
+        self.made: list[tuple[str, Any]] = []
 
+    def __call__(self, request: Request) -> Reply:
+        if request.method == "GET":
+            return Reply(200, self._listed(request.path, request.query))
+        content = json.loads(request.body)
+        self.made.append((request.path, content))
+        made = {"/api/v2/buckets": BUCKET | content, "/api/v2/dbrps": content | {"id": "m1"}}
+        return Reply(201, made[request.path]) if request.method == "POST" else Reply(200, BUCKET)
+
+    def _listed(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        if path == "/api/v2/orgs":
+            return {"orgs": self.orgs}
+        if path == "/api/v2/buckets":
+            return {"buckets": [bucket for bucket in self.buckets if bucket["name"] == query["name"]]}
+        return {"content": [mapping for mapping in self.mappings if mapping["database"] == query["db"]]}
+
+
+def init(folder: Path, script: Callable[[Request], Reply], days: int = 36_500, **influx: Any) -> list[str]:
     with Play(script) as play:
-        done = create_store(tmp_path, SeriesSettings(url=play.url, raw_days=30, influx=settings("v2")))
+        one = {"org": "city-hall", "token": SecretStr("s3cret"), "flavour": "v2", **influx}
+        return create_store(folder, SeriesSettings(url=play.url, raw_days=days, influx=InfluxSettings(**one)))
+
+
+def test_2_x_gets_buckets_with_a_retention_and_names_for_influxql(tmp_path: Path) -> None:
+    """A server before 2.4 maps no names by itself: the bucket is mapped, not as `autogen`, which later ones use too.
+
+    Of two mappings of one name and policy InfluxQL says "finding DBRP mappings: expected 1, found 2"
+    (v1/coordinator/shard_mapper.go).
+    """
+    house = House(mappings=[VIRTUAL | {"database": "city_rollup"}])
+
+    done = init(tmp_path, house, 30)
 
     assert done == ["bucket city: created, keeps 30 days", "bucket city_rollup: created, keeps everything"]
-    assert [m["retentionRules"] for m in made if "retentionRules" in m] == [
-        [{"type": "expire", "everySeconds": 30 * 86_400}],
-        [{"type": "expire", "everySeconds": 0}],
+    rules = [content["retentionRules"] for path, content in house.made if path == "/api/v2/buckets"]
+    assert rules == [[{"type": "expire", "everySeconds": 30 * 86_400}], [{"type": "expire", "everySeconds": 0}]]
+    assert [content for path, content in house.made if path == "/api/v2/dbrps"] == [
+        {"bucketID": "b1", "database": "city", "default": True, "orgID": ORG["id"], "retention_policy": "kept"}
     ]
-    assert [m["database"] for m in made if "database" in m] == ["city"]
 
 
 @pytest.mark.parametrize(
     ("rules", "days", "changed"),
     [
-        pytest.param([], 36_500, False, id="for ever, as it is"),
-        pytest.param([{"type": "expire", "everySeconds": 30 * 86_400}], 30, False, id="30 days, as it is"),
-        pytest.param([{"type": "expire", "everySeconds": 60}], 30, True, id="another retention"),
-        pytest.param([], 30, True, id="for ever, and no longer"),
+        pytest.param([], 36_500, 0, id="for ever, as it is"),
+        pytest.param([{"type": "expire", "everySeconds": 0, "shardGroupDurationSeconds": 604_800}], 36_500, 0, id="so"),
+        pytest.param([{"type": "expire", "everySeconds": 30 * 86_400}], 30, 0, id="30 days, as it is"),
+        pytest.param([{"type": "expire", "everySeconds": 60}], 30, 86_400, id="another retention"),
+        pytest.param([], 3, 86_400, id="for ever, and no longer"),
+        pytest.param([], 1, 3600, id="for a day now"),
+        pytest.param([{"type": "expire", "everySeconds": 60}], 36_500, 604_800, id="for ever now"),
     ],
 )
-def test_a_bucket_that_is_there_keeps_its_readings(tmp_path: Any, rules: list[Any], days: int, changed: bool) -> None:
+def test_a_bucket_that_is_there_keeps_its_readings(tmp_path: Path, rules: list[Any], days: int, changed: int) -> None:
+    """Shards shrink with the retention, or 2.x refuses it with a 422 (storage/engine.go): *changed* is their length."""
+    house = House(BUCKET | {"retentionRules": rules}, mappings=[VIRTUAL])
+
+    [done] = init(tmp_path, house, days, rollup_database="city")
+
+    rule = {"type": "expire", "everySeconds": days % 36_500 * 86_400, "shardGroupDurationSeconds": changed}
+    assert house.made == ([("/api/v2/buckets/b1", {"name": "city", "retentionRules": [rule]})] if changed else [])
+    assert ("was there, now" in done) is bool(changed)
+
+
+def test_a_bucket_of_another_organisation_is_not_ours(tmp_path: Path) -> None:
+    """An operator token sees the buckets of all (tenant/storage_bucket.go, ListBuckets without an organisation)."""
+    house = House(BUCKET | {"orgID": "0000000000000002"}, mappings=[VIRTUAL])
+
+    assert init(tmp_path, house, rollup_database="city") == ["bucket city: created, keeps everything"]
+    assert house.made[0][1]["orgID"] == ORG["id"]
+
+
+def test_a_name_that_leads_to_another_bucket_is_said(tmp_path: Path) -> None:
+    house = House(
+        BUCKET, mappings=[VIRTUAL | {"default": False}, VIRTUAL | {"id": "m7", "bucketID": "b2", "virtual": False}]
+    )
+
+    with pytest.raises(SettingsError, match=r"^series\.influx\.database: .*another bucket .*b2: .*--id m7"):
+        init(tmp_path, house)
+
+
+def test_without_an_organisation_the_only_one_is_taken() -> None:
+    house = House(mappings=[VIRTUAL])
+    points = ("/api/v2/write", "/api/v2/delete")
+    with (
+        Play(lambda r: Reply(204) if r.path in points else house(r)) as play,
+        closing(InfluxServer(play.url, InfluxSettings(flavour="v2", token=SecretStr("s3cret")))) as server,
+    ):
+        server.write("city", LINE)
+        server.create("city", 0)
+        server.delete_before("city", "reading", DAY)
+
+    assert len(play.asked("/api/v2/orgs")) == 1
+    assert [r.query["org"] for r in play.requests if r.path in points] == [ORG["id"]] * 2
+    assert [(path, content["orgID"]) for path, content in house.made] == [("/api/v2/buckets", ORG["id"])]
+
+
+@pytest.mark.parametrize("orgs", [pytest.param([], id="none"), pytest.param([ORG, ORG], id="two")])
+def test_without_an_organisation_that_can_be_told_it_is_asked_for(tmp_path: Path, orgs: list[dict[str, str]]) -> None:
+    house = House()
+    house.orgs = orgs
+
+    with pytest.raises(SettingsError, match=rf"^series\.influx\.org: must be set: .* {len(orgs)} "):
+        init(tmp_path, house, org="")
+
+
+def test_a_token_that_may_not_create_is_named(tmp_path: Path) -> None:
+    """The words of 2.x for a login that it knows (authorizer/authorize.go): 401 all the same."""
+
     def script(request: Request) -> Reply:
-        match request.method, request.path:
-            case "GET", "/api/v2/buckets":
-                return Reply(200, {"buckets": [BUCKET | {"retentionRules": rules}]})
-            case "GET", "/api/v2/dbrps":
-                return Reply(200, {"content": [{"database": "city", "bucketID": "b1", "orgID": "o1", "id": "m1",
-                                                "retention_policy": "autogen", "default": True}]})  # fmt: skip
-            case "PATCH", "/api/v2/buckets/b1":
-                return Reply(200, BUCKET)
-        return Reply(500, f"unexpected: {request.method} {request.path}".encode())
+        found = {"buckets": [], "orgs": [ORG]}
+        refusal = {"code": "unauthorized", "message": f"write:orgs/{ORG['id']}/buckets is unauthorized"}
+        return Reply(200, found) if request.method == "GET" else Reply(401, refusal)
 
-    one = settings("v2", rollup_database="city")
-    with Play(script) as play:
-        done = create_store(tmp_path, SeriesSettings(url=play.url, raw_days=days, influx=one))
-
-    assert len(done) == 1
-    assert ("was there, now" in done[0]) is changed
-    assert len([r for r in play.requests if r.method == "PATCH"]) == int(changed)
+    with pytest.raises(
+        SettingsError, match=r"^series\.influx\.token: create bucket city: this login may not: write:orgs"
+    ):
+        init(tmp_path, script)
 
 
-def test_a_token_that_may_not_create_is_named(tmp_path: Any) -> None:
-    def script(request: Request) -> Reply:
-        found = {"buckets": [], "orgs": [{"id": "o1", "name": "city-hall"}]}
-        return Reply(200, found) if request.method == "GET" else Reply(403, {"message": "insufficient"})
+def test_a_token_for_two_buckets_may_look_but_not_create(tmp_path: Path) -> None:
+    """It sees its buckets and no organisation (tenant/middleware_bucket_auth.go, middleware_org_auth.go)."""
+    house = House(BUCKET, BUCKET | {"id": "b2", "name": "city_rollup"}, mappings=[
+        VIRTUAL, VIRTUAL | {"database": "city_rollup", "id": "b2", "bucketID": "b2"},
+    ])  # fmt: skip
+    house.orgs = []
 
-    with Play(script) as play, pytest.raises(SettingsError, match=r"^series\.influx\.token: .*insufficient"):
-        create_store(tmp_path, SeriesSettings(url=play.url, influx=settings("v2")))
+    done = init(tmp_path, house)
+
+    assert done == ["bucket city: is there, keeps everything", "bucket city_rollup: is there, keeps everything"]
+    assert house.made == []
+    with pytest.raises(SettingsError, match=r"^series\.influx\.token: bucket other: .* all-access token creates it"):
+        init(tmp_path, house, database="other")
+    assert house.made == []
+
+
+def test_an_organisation_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """Its words: tenant/error_org.go."""
+    missing = Reply(404, {"code": "not found", "message": 'organization name "city-hall" not found'})
+
+    with pytest.raises(SettingsError, match=r"^series\.influx\.org: .*city-hall"):
+        init(tmp_path, lambda _: missing)
 
 
 @pytest.mark.parametrize(
@@ -402,12 +544,3 @@ def test_a_bad_address_is_a_settings_error_that_keeps_secrets(url: str, text: st
         InfluxServer(url, settings())
 
     assert "pw" not in str(caught.value)
-
-
-def test_an_organisation_that_is_not_there_is_named(tmp_path: Any) -> None:
-    def script(request: Request) -> Reply:
-        found: dict[str, list[Any]] = {"buckets": []} if request.path == "/api/v2/buckets" else {"orgs": []}
-        return Reply(200, found) if request.method == "GET" else Reply(500, b"")
-
-    with Play(script) as play, pytest.raises(SettingsError, match=r"^series\.influx\.org: .*city-hall"):
-        create_store(tmp_path, SeriesSettings(url=play.url, influx=settings("v2")))
