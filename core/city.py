@@ -34,6 +34,17 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+def check_interval(device: str, seconds: float) -> float:
+    """Return *seconds* if *device* may declare that it reports so often.
+
+    Raises:
+        MalformedPayload: with reason `bad_interval`; the text names *device* and *seconds*.
+    """
+    if not 1 <= seconds <= LONGEST_INTERVAL_SECONDS:
+        raise MalformedPayload("bad_interval", f"device {device}: interval {seconds:.10g} s: 1 s to 31 days expected")
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class District:
     """A part of the city. `outline` is a closed ring of (longitude, latitude), possibly empty."""
@@ -62,10 +73,8 @@ class Device:
         check_name("device", self.id)
         check_name("kind", self.kind)
         check_name("district", self.district)
-        if self.interval_seconds is not None and not 1 <= self.interval_seconds <= LONGEST_INTERVAL_SECONDS:
-            raise MalformedPayload(
-                "bad_interval", f"device {self.id}: interval {self.interval_seconds:.10g} s: 1 s to 31 days expected"
-            )
+        if self.interval_seconds is not None:
+            check_interval(self.id, self.interval_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,6 +377,14 @@ class DeviceAdmin(Protocol):
             Conflict: the id is taken, or was taken by a removed device.
         """
 
+    def set_interval(self, device: str, interval_seconds: float | None) -> None:
+        """Declare anew how often *device* reports; None: that is learned.
+
+        Raises:
+            NotFound: no such device.
+            MalformedPayload: no device reports so often, or so rarely.
+        """
+
     def remove_device(self, device: str) -> None:
         """Remove *device*; its readings and series stay.
 

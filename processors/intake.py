@@ -13,6 +13,8 @@ from core.entry import LogEntry
 from core.errors import MalformedPayload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from core.clock import Clock
     from core.ports import LogConsumer
     from processors.lookup import SeriesLookup
@@ -90,6 +92,13 @@ class Intake:
         self._metrics.readings.inc(len(effects.batch))
         self._show(effects.logged)
         return Cycle(effects, is_more=is_more or bool(self._waiting))
+
+    def renew(self, declared: Mapping[str, float | None]) -> bool:
+        """Judge from here on by these declared intervals (s) of devices; tell whether that changes anything."""
+        changed = self._lookup.renew(declared)
+        for series in changed:
+            self.pipeline.expect(series)
+        return bool(changed)
 
     def _next_entries(self) -> list[tuple[int, LogEntry]]:
         """Return the next batch; it never reaches across a position that a store or the live feed starts from."""

@@ -1,7 +1,11 @@
-"""This module remembers what series are: ids never change their meaning, so each is asked for once."""
+"""This module remembers what series are: ids never change their meaning, so each is asked for once.
+
+What may change is how often a device declares to report: a `DeviceWatch` looks for that, in a thread of its own.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,13 +13,13 @@ import structlog
 from core.city import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from core.city import Device
     from core.ports import Registry
     from processors.metrics import ProcessorMetrics
 
-__all__ = ["SeriesLookup"]
+__all__ = ["DeviceWatch", "SeriesLookup"]
 
 
 class SeriesLookup:
@@ -39,7 +43,8 @@ class SeriesLookup:
         missing = [i for i in ids if i not in self._known]
         if not missing:
             return
-        self._known.update((series.id, series) for series in self._registry.series())
+        # what is known stays as it was told: `renew` finds what differs
+        self._known.update((series.id, series) for series in self._registry.series() if series.id not in self._known)
         self._devices = {device.id: device for device in self._registry.devices()}
         for series in missing:
             if series not in self._known:
@@ -60,3 +65,38 @@ class SeriesLookup:
         """
         self.ensure((series,))
         return self._known[series]
+
+    def renew(self, declared: Mapping[str, float | None]) -> list[Series]:
+        """Take over at which intervals (s) devices report; return the known series for which that is new."""
+        changed = [
+            replace(series, interval_seconds=declared[series.device])
+            for series in self._known.values()
+            if declared.get(series.device, series.interval_seconds) != series.interval_seconds
+        ]
+        self._known.update((series.id, series) for series in changed)
+        return changed
+
+
+class DeviceWatch:
+    """Notices when devices declare to report at other intervals; one thread at a time."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._revision: int | None = None
+        self._declared: dict[str, float | None] = {}
+
+    def look(self) -> dict[str, float | None]:
+        """Return the declared intervals (s; None: none) that are new since the last look: at the first one all.
+
+        A device that is removed keeps the interval that it had.
+
+        Raises:
+            Unavailable: the registry is away; the next look finds what this one did not.
+        """
+        revision = self._registry.revision()
+        if revision == self._revision:
+            return {}
+        declared = {device.id: device.interval_seconds for device in self._registry.devices()}
+        found = dict(declared.items() - self._declared.items())
+        self._revision, self._declared = revision, declared
+        return found

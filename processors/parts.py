@@ -22,6 +22,9 @@ class Parts(Protocol):
     def learn(self, series: Series) -> None:
         """Take note of a series before its first reading."""
 
+    def expect(self, series: int, interval_seconds: float | None) -> None:
+        """Judge the silence of a series by another declared interval from now on; None: by what was learned."""
+
     def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
         """Return *batch* with its final quality, and the detector's scores of it.
 

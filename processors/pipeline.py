@@ -181,6 +181,11 @@ class Pipeline:
             offline=tuple(sorted(device for device, online in statuses.items() if not online)),
         )
 
+    def expect(self, series: Series) -> None:
+        """Judge the silence of *series* by the interval that it declares now; between two calls of `process`."""
+        if series.id < len(self._known) and self._known[series.id]:
+            self._parts.expect(series.id, series.interval_seconds)
+
     def to_bytes(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
         ids = np.flatnonzero(self._known).astype("<i4")

@@ -33,7 +33,7 @@ from processors.indices import DistrictIndices
 from processors.intake import Intake
 from processors.lane import Lane
 from processors.live import LiveGatherer, send_frames
-from processors.lookup import SeriesLookup
+from processors.lookup import DeviceWatch, SeriesLookup
 from processors.metrics import ProcessorMetrics
 from processors.notify.notifier import Notifier, senders_for
 from processors.pipeline import NO_BANDS, Effects, Pipeline
@@ -106,7 +106,7 @@ async def run(
         with ExitStack() as stack:
             threads = {
                 name: stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix=f"processor-{name}"))
-                for name in ("judge", "series", "store", "alerts", "upkeep", "snapshots", "outbox")
+                for name in ("judge", "series", "store", "alerts", "upkeep", "snapshots", "registry", "outbox")
             }
             loop = asyncio.get_running_loop()
 
@@ -121,9 +121,9 @@ async def run(
                 return
             start, front = begun
             runner = _Runner(
-                settings=settings, log=log, lookup=lookup, series=series, spool=front, journal=journal, live=live,
-                snapshots=snapshots, clock=clock, stop=stop, metrics=shown, threads=threads, start=start,
-                epoch=f"{rng.getrandbits(64):016x}", notify=notifier.wake,
+                settings=settings, log=log, lookup=lookup, watch=DeviceWatch(registry), series=series, spool=front,
+                journal=journal, live=live, snapshots=snapshots, clock=clock, stop=stop, metrics=shown, threads=threads,
+                start=start, epoch=f"{rng.getrandbits(64):016x}", notify=notifier.wake,
             )  # fmt: skip
             async with asyncio.TaskGroup() as group:
                 group.create_task(notifier.run(stop, threads["outbox"]), name="notify")
@@ -145,6 +145,7 @@ class _Runner:
         settings: ProcessorSettings,
         log: LogConsumer,
         lookup: SeriesLookup,
+        watch: DeviceWatch,
         series: SeriesWriter,
         spool: Spool | None,
         journal: AlertJournal,
@@ -171,6 +172,8 @@ class _Runner:
         self._stop = stop
         self._metrics = metrics
         self._threads = threads
+        self._watch = watch
+        self._is_renewed = False  # since the state was taken last, devices declared other intervals
         self._intake = Intake(start, log, lookup, settings=settings, clock=clock, metrics=metrics)
         self._start = start
         self._notify = notify
@@ -202,6 +205,7 @@ class _Runner:
             name="live frames",
         )  # fmt: skip
         group.create_task(self._maintain(), name="series upkeep")
+        group.create_task(self._renew(), name="declared intervals")
         if self._forwarder is not None:
             group.create_task(self._forwarder.run(), name="spool")
         await self._follow(group)
@@ -244,6 +248,8 @@ class _Runner:
             now = self._clock.monotonic()
             due = now - kept_at >= self._settings.snapshot_seconds
             due = due or intake.read_to - kept_position >= self._settings.snapshot_entries
+            # intervals are no part of the state: what was judged by the old ones is best not judged again
+            due = due or self._is_renewed
             if due and intake.pipeline.position > self._kept and (self._keeping is None or self._keeping.done()):
                 # taken now, kept when both stores are as far; processing goes on meanwhile
                 self._taken, state = await self._take()
@@ -290,6 +296,7 @@ class _Runner:
         """Take the state now, and queue the marks by which the stores will say that they are as far."""
         pipeline = self._intake.pipeline
         position = pipeline.position
+        self._is_renewed = False
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(self._threads["judge"], pipeline.to_bytes)
         await self._series.put(position, _Written(ReadingBatch.empty(), NO_BANDS), 0)
@@ -314,6 +321,19 @@ class _Runner:
         self._log.commit(CONSUMER, before)
 
     # -- beside the way ----------------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            await wait(self._clock, self._settings.registry_seconds, self._stop)
+            try:
+                declared = await loop.run_in_executor(self._threads["registry"], self._watch.look)
+            except Unavailable:
+                continue  # the alerts lane says so when it matters
+            if declared:
+                renewed = loop.run_in_executor(self._threads["judge"], self._intake.renew, declared)
+                if await renewed:
+                    self._is_renewed = True
 
     async def _maintain(self) -> None:
         log = structlog.get_logger()

@@ -61,6 +61,9 @@ class ProcessorSettings(BaseModel):
     snapshot_seconds: float = Field(30.0, gt=0, description="time after which the state is kept again")
     snapshot_entries: int = Field(20_000, ge=1, description="log entries after which the state is kept again")
     maintain_seconds: float = Field(2.0, gt=0, description="time between upkeeps of the series store")
+    registry_seconds: float = Field(
+        1.0, gt=0, description="time between looks for devices that declare another interval than before"
+    )
     live_seconds: float = Field(0.2, ge=0.05, description="least time between two live frames")
     live_heartbeat_seconds: float = Field(2.0, gt=0, description="a live frame goes out at least this often")
     live_rows: int = Field(20_000, ge=1, description="most rows in a live frame; the rest waits for the next")

@@ -71,7 +71,11 @@ class StandardParts:
             self._restless = np.append(self._restless, np.zeros(series.id + 1, bool))
         self._restless[series.id] = metric(series.metric).restless
         if series.interval_seconds is not None:
-            self._liveness.expect(series.id, series.interval_seconds)
+            self.expect(series.id, series.interval_seconds)
+
+    def expect(self, series: int, interval_seconds: float | None) -> None:
+        """Take note that a series is declared to report at another interval, None: at none."""
+        self._liveness.expect(series, interval_seconds or 0.0)
 
     def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
         """Score, flag and learn *batch*, logged in the second that begins at *heard* (ns)."""

@@ -1,6 +1,7 @@
 """This module is what an administrator does to one installation: devices, keys, users.
 
-Credentials are returned once and stored only as hashes. The running broker and API notice a change by themselves.
+Credentials are returned once and stored only as hashes. The running broker, processor and API notice a change by
+themselves.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "list_keys",
     "remove_device",
     "revoke_key",
+    "set_interval",
 ]
 
 
@@ -57,12 +59,7 @@ def add_device(
     """Register a device; return `{"username", "password"}`. *interval* is a duration such as `10m`."""
     if kind not in KINDS:
         raise SettingsError("--kind", f"{kind!r}: one of {', '.join(KINDS)} expected")
-    seconds = None
-    if interval is not None:
-        from urbanpulse.scoring import parse_duration  # noqa: PLC0415 - brings the whole scoring along
-
-        seconds = parse_duration("--interval", interval) / 10**9
-    new = Device(device, kind, district, name, lat, lon, seconds)
+    new = Device(device, kind, district, name, lat, lon, None if interval is None else _seconds(interval))
     secret = new_secret()
     with _catalog(settings) as catalog:
         catalog.registry.add_device(new, hash_device_secret(secret))
@@ -86,6 +83,13 @@ def list_devices(settings: Settings) -> list[dict[str, Any]]:
             }
             for device in catalog.registry.devices()
         ]
+
+
+def set_interval(settings: Settings, device: str, interval: str) -> None:
+    """Declare anew how often a device reports: a duration such as `10m`; `none` or `0`: that is learned again."""
+    seconds = None if interval in {"none", "0"} else _seconds(interval) or None
+    with _catalog(settings) as catalog:
+        catalog.registry.set_interval(device, seconds)
 
 
 def remove_device(settings: Settings, device: str) -> None:
@@ -128,6 +132,12 @@ def add_user(settings: Settings, name: str, role: str) -> dict[str, Any]:
     with _catalog(settings) as catalog:
         catalog.accounts.add_user(check_name("user", name), _role(role), hash_password(password))
     return {"name": name, "password": password}
+
+
+def _seconds(interval: str) -> float:
+    from urbanpulse.scoring import parse_duration  # noqa: PLC0415 - brings the whole scoring along
+
+    return parse_duration("--interval", interval) / 10**9
 
 
 def _role(role: str) -> Role:

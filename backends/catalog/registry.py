@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from backends.catalog import tables
 from backends.catalog.engine import Store, count, counted, in_chunks, upsert
-from core.city import SERIES_BLOCK, Device, District, Series, check_name
+from core.city import SERIES_BLOCK, Device, District, Series, check_interval, check_name
 from core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -111,6 +111,17 @@ class SqlRegistry:
             if rows:
                 db.execute(insert(tables.device), rows)
                 count(db, _REVISION)
+
+    def set_interval(self, device: str, interval_seconds: float | None) -> None:
+        """Declare anew how often *device* reports; see `core.ports.DeviceAdmin`."""
+        if interval_seconds is not None:
+            check_interval(device, interval_seconds)
+        t = tables.device
+        with self._store.write() as db:
+            changed = update(t).where(t.c.id == device, ~t.c.removed).values(interval_seconds=interval_seconds)
+            if not db.execute(changed).rowcount:
+                raise NotFound(f"device {device}: not registered")
+            count(db, _REVISION)
 
     def remove_device(self, device: str) -> None:
         """Remove *device*; its readings and series stay.

@@ -27,7 +27,7 @@ def test_a_device_that_comes_and_goes_and_how_complete_it_was(tmp_path: Path) ->
     }
     with Stack(tmp_path, **settings) as stack:
         stack.start_all()
-        place = ("--kind", "air", "--district", "north", "--interval", "1s", "--json")
+        place = ("--kind", "air", "--district", "north", "--interval", "1h", "--json")
         secret = json.loads(stack.command("device", "add", "kerb-1", *place))["password"]
 
         def say(*readings: dict[str, Any]) -> None:
@@ -44,7 +44,10 @@ def test_a_device_that_comes_and_goes_and_how_complete_it_was(tmp_path: Path) ->
         this_hour = int(time.time()) // HOUR * HOUR
         say(*({"ts": at, "values": {"pm25": 12.0}} for at in range(this_hour - HOUR, this_hour - HOUR // 2)))
         say({"values": {"pm25": 12.0}})
-        until(lambda: alerts() == {"gap": "open"}, "the first silence")
+        until(lambda: len(stack.items("/api/v1/latest")) == 1, "the reading")
+        assert alerts() == {}
+        stack.command("device", "set", "kerb-1", "--interval", "1s")
+        until(lambda: alerts() == {"gap": "open"}, "the first silence, by the interval of now")
         say({"values": {"pm25": 12.5}})
         until(lambda: alerts() == {"gap": "returned", "flapping": "open"}, "the second silence")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.admission import LedgerRow, Outcome
@@ -80,6 +81,11 @@ class MemoryRegistry:
 
     def put(self, device: Device) -> None:
         self._devices[device.id] = device
+        self._series |= {
+            pair: replace(series, interval_seconds=device.interval_seconds)
+            for pair, series in self._series.items()
+            if series.device == device.id
+        }
         self._revision += 1
 
     def drop(self, device: str) -> None:

@@ -134,6 +134,38 @@ def test_a_metric_whose_id_cannot_stand_in_a_topic_is_refused_and_creates_nothin
     assert catalog.registry.series() == []
 
 
+@pytest.mark.parametrize("interval", [60, None])
+def test_a_device_may_declare_another_interval_and_so_do_its_series(catalog: Catalog, interval: float | None) -> None:
+    for device in DEVICES:
+        catalog.registry.add_device(device, "hash")
+    catalog.registry.allocate([("air-2", "pm25"), ("noise-1", "noise")])
+    before = catalog.registry.revision()
+
+    catalog.registry.set_interval("air-2", interval)
+
+    assert catalog.registry.devices() == [DEVICES[0], replace(DEVICES[1], interval_seconds=interval), DEVICES[2]]
+    series = catalog.registry.allocate([("air-2", "pm25"), ("air-2", "no2"), ("noise-1", "noise")])
+    assert [one.interval_seconds for one in series] == [interval, interval, None]
+    assert catalog.registry.revision() > before
+    assert catalog.registry.credentials() == {device.id: "hash" for device in DEVICES}
+
+
+def test_an_interval_of_no_device_or_of_no_sense_changes_nothing(catalog: Catalog) -> None:
+    for device in DEVICES:
+        catalog.registry.add_device(device, "hash")
+    catalog.registry.remove_device("noise-1")
+    before = catalog.registry.revision()
+
+    for interval in (0, 0.5, float("nan"), 31 * 86_400 + 1):
+        with pytest.raises(MalformedPayload, match=r"air-2: interval .* s: 1 s to 31 days expected"):
+            catalog.registry.set_interval("air-2", interval)
+    for nobody in ("ghost", "noise-1"):
+        with pytest.raises(NotFound, match=f"{nobody}: not registered"):
+            catalog.registry.set_interval(nobody, 60)
+
+    assert (catalog.registry.devices(), catalog.registry.revision()) == (DEVICES[:2], before)
+
+
 def test_a_removed_device_is_gone_but_its_series_and_its_id_stay(catalog: Catalog) -> None:
     catalog.registry.add_device(replace(DEVICES[0], interval_seconds=600), "hash")
     series = catalog.registry.allocate([("air-1", "pm25")])

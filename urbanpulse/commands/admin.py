@@ -55,6 +55,21 @@ def device_list(config: Config = None, *, as_json: AsJson = False) -> None:
     show_all(list_devices(load_settings(config)), as_json=as_json)
 
 
+@device_app.command("set")
+def device_set(
+    device: str,
+    *,
+    interval: Annotated[
+        str, typer.Option(help="How often it reports, such as 30s, 10m or 1h; none: that is learned again.")
+    ],
+    config: Config = None,
+) -> None:
+    """Change how often a device is declared to report."""
+    from urbanpulse.administration import set_interval
+
+    set_interval(load_settings(config), device, interval)
+
+
 @device_app.command("remove")
 def device_remove(device: str, config: Config = None) -> None:
     """Remove a device; its readings stay."""

@@ -103,6 +103,10 @@ class FakeCity:
         self.hashes[device.id] = secret_hash
         self.rev += 1
 
+    def set_interval(self, device: str, interval_seconds: float | None) -> None:
+        self._devices[device] = replace(self._devices[device], interval_seconds=interval_seconds)
+        self.rev += 1
+
     def remove_device(self, device: str) -> None:
         if device not in self._devices:
             raise NotFound(f"device {device!r}: unknown")

@@ -69,6 +69,8 @@ class _Script:
 
     def learn(self, series: Series) -> None: ...
 
+    def expect(self, series: int, interval_seconds: float | None) -> None: ...
+
     def judge(self, batch: ReadingBatch, heard: int) -> tuple[ReadingBatch, Scores]:
         del heard
         scores = Scores.nothing(len(batch))

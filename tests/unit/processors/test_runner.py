@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.contracts.fakes import MemoryLog
 from tests.unit.processors.conftest import SECOND, START, Crash, Frames, House, QuickClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from core.live import LiveFrame
 
@@ -195,6 +196,51 @@ async def test_a_series_that_appears_while_running_is_looked_up(empty_house: Hou
 
     raised = [event.evidence for event in empty_house.journal.events.values()]
     assert [(e.code, e.device, e.district) for e in raised if e] == [("range", "late-comer", "west")]
+
+
+async def test_an_interval_that_is_declared_anew_counts_while_running_and_the_state_is_kept_at_once(
+    empty_house: House,
+) -> None:
+    house = replace(
+        empty_house,
+        settings=empty_house.settings.model_copy(
+            update={"registry_seconds": 0.01, "snapshot_seconds": 1e6, "snapshot_entries": 10**6}
+        ),
+    )
+    device, series = house.registry.devices()[0], house.registry.series()[0]
+    house.registry.put(replace(device, interval_seconds=3600))
+    house.log.append([LogEntry(START, ReadingBatch.of([series.id], [START], [1.0])).to_bytes()])
+    seconds = 0
+
+    def findings() -> list[tuple[str, str]]:
+        return [(event.kind, event.evidence.code if event.evidence else "") for event in house.journal.events.values()]
+
+    def time_passes(found: list[tuple[str, str]]) -> bool:
+        """Let five seconds of silence pass, and tell whether *found* is what came of all of it."""
+        nonlocal seconds
+        if house.shown("city_processor_position") == house.log.head():
+            seconds += 5
+            house.log.append([LogEntry(START + seconds * SECOND).to_bytes()])
+        return findings() == found
+
+    def steps() -> Iterator[bool]:
+        while house.shown("city_processor_position") != 1:
+            yield False
+        assert house.snapshots.kept == []
+        house.registry.put(replace(device, interval_seconds=60))
+        while not time_passes([("raised", "gap")]):
+            yield False
+        while not house.snapshots.kept:
+            yield False
+        house.registry.put(replace(device, interval_seconds=None))
+        while not time_passes([("raised", "gap"), ("cleared", "")]):
+            yield False
+        yield True
+
+    walk = steps()
+    await house.run(until=lambda: next(walk))
+
+    assert seconds < 3 * 3600, "the hour that was declared first had passed"
 
 
 async def test_frames_show_only_what_came_after_the_start(house: House) -> None:
