@@ -120,6 +120,7 @@ class Intake:
         metrics.machines.set(len(self.pipeline.life))
         metrics.machines_refused.set(self.pipeline.life.refused)
         metrics.flapping_refused.set(self.pipeline.devices.refused)
+        metrics.liveness_refused.set(self.pipeline.unwatched)
         for finding, count in self.pipeline.devices.counts.items():
             metrics.devices_off.labels(finding).set(count)
         self._show_judge()

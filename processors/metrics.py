@@ -50,6 +50,7 @@ class ProcessorMetrics:
         self.flapping_refused = gauge(
             "flapping_refused", "Losses of devices not followed because too many were lost, since start"
         )
+        self.liveness_refused = gauge("liveness_refused", "Readings of series beyond those whose silence is watched")
         self.budget_refused = gauge(
             "budget_refused", "Odd devices not counted for budgets because too many were odd, since start"
         )

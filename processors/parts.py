@@ -50,6 +50,10 @@ class Parts(Protocol):
     def lagging(self) -> Sequence[str]:
         """Return the devices that were late at the last tick, or about to be."""
 
+    @property
+    def unwatched(self) -> int:
+        """Return how many readings were of series beyond those whose silence is watched."""
+
     def to_bytes(self) -> list[bytes]:
         """Return the states; equal states give equal bytes."""
 

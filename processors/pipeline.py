@@ -186,6 +186,11 @@ class Pipeline:
         if series.id < len(self._known) and self._known[series.id]:
             self._parts.expect(series.id, series.interval_seconds)
 
+    @property
+    def unwatched(self) -> int:
+        """Return how many readings were of series beyond those whose silence is watched."""
+        return self._parts.unwatched
+
     def to_bytes(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
         ids = np.flatnonzero(self._known).astype("<i4")

@@ -116,6 +116,11 @@ class StandardParts:
         """Return the devices that were late at the last tick, or about to be."""
         return self._liveness.lagging()
 
+    @property
+    def unwatched(self) -> int:
+        """Return how many readings were of series beyond those whose silence is watched."""
+        return self._liveness.refused
+
     def to_bytes(self) -> list[bytes]:
         """Return the states."""
         return [part.to_bytes() for part in (self._novelty, self._quality, self._liveness, self._peers)]

@@ -83,6 +83,7 @@ class _Script:
         return self.found.pop((now - START) // MINUTE, [])
 
     peers: Any = None  # a `_Peers`, where a test has one
+    unwatched = 0
 
     def compare(self, now: int) -> None: ...
 

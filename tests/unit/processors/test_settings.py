@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,5 +81,18 @@ async def test_incidents_peers_and_calibration_are_shown(house: House) -> None:
 
     for name in ("alerts_joined", "alerts_held", "peers_refused", "budget_refused", "calibration_refused"):
         assert house.shown(f"city_processor_{name}") == 0, name
+    assert house.shown("city_processor_liveness_refused") == 0
     assert (house.shown("city_processor_peer_rounds") or 0) >= 1
     assert [house.shown("city_processor_incidents_open", kind=kind) for kind in ("blackout", "event")] == [0, 0]
+
+
+async def test_readings_of_series_that_are_not_watched_are_counted_also_over_a_restart(house: House) -> None:
+    limits = ProcessorSettings.model_validate({**house.settings.model_dump(), "liveness": {"max_series": 4}})
+    small = replace(house, settings=limits)
+
+    await small.run()
+
+    # 50 entries of 12 series and 50 of 8
+    assert small.shown("city_processor_liveness_refused") == 50 * (12 - 4) + 50 * (8 - 4)
+    await small.run()
+    assert small.shown("city_processor_liveness_refused") == 600
