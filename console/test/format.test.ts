@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { duration, number, signed, time } from '../src/lib/format'
+import { column, duration, number, signed, time, zone } from '../src/lib/format'
 
 test.each([
   [-3, { unit: 's', n: 0 }],
@@ -41,4 +41,14 @@ test('a time of another day carries its date', () => {
   const now = new Date(2026, 10, 22, 12, 0)
   expect(time(new Date(2026, 10, 22, 9, 5), now, ['en-GB'])).toBe('09:05')
   expect(time(new Date(2026, 10, 21, 9, 5), now, ['en-GB'])).toContain('21/11')
+})
+
+test('numbers that stand below each other have the decimals of the largest', () => {
+  expect(column([8.95, 11.2, Number.NaN, 9], ['en-GB'])).toEqual(['9.0', '11.2', '–', '9.0'])
+  expect(column([117, 8.4], ['ru'])).toEqual(['117', '8'])
+  expect(column([], ['en-GB'])).toEqual([])
+})
+
+test('the zone is told as its distance from UTC', () => {
+  expect(zone(new Date('2026-11-22T02:00:00Z'))).toMatch(/^UTC([+-]\d+(:\d\d)?)?$/)
 })

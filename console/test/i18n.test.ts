@@ -43,6 +43,11 @@ test.each([
   expect(compose(ru['map.alerts'], { n }, new Intl.PluralRules('ru'))).toBe(expected)
 })
 
+test('numbers in a sentence are written as the language does', () => {
+  const digits = (n: number) => new Intl.NumberFormat('ru').format(n)
+  expect(compose(ru['map.alerts'], { n: 1205 }, new Intl.PluralRules('ru'), digits)).toBe('1\u00a0205 тревог')
+})
+
 test('a missing parameter stays visible', () => {
   expect(compose('since {time}', {}, new Intl.PluralRules('en'))).toBe('since {time}')
 })
@@ -56,6 +61,12 @@ test('every metric of the server has a name', () => {
   const metrics = codes('metrics.py', /Metric\("([a-z0-9_]+)"/g)
   expect(metrics.length).toBeGreaterThan(20)
   expect(metrics.filter((metric) => !(`metric.${metric}` in en))).toEqual([])
+})
+
+test('every unit of the server is written in each language', () => {
+  const units = [...new Set(codes('metrics.py', /Metric\("[a-z0-9_]+", "([^"]+)"/g))]
+  expect(units.length).toBeGreaterThan(10)
+  expect(units.filter((unit) => !['%', '°', '°C'].includes(unit) && !(`unit.${unit}` in en))).toEqual([])
 })
 
 test('every reason of the server has a sentence', () => {

@@ -8,13 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.fake_city import FakeCity
 from tests.browser.fake_server import PASSWORD, STATIC, USER, FakeServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+PATIENCE_MS = 60_000  # of a busy machine: what is awaited comes at once on a quiet one
+expect.set_options(timeout=PATIENCE_MS)
 
 ARGUMENTS = (
     "--headless",
@@ -78,7 +81,7 @@ def open_url(browser: Browser) -> Iterator[Callable[..., Page]]:
             reduced_motion="reduce",
         )
         contexts.append(context)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(f"localStorage.getItem('lang') ?? localStorage.setItem('lang', '{lang}')")
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -40,7 +40,10 @@ def _iso(ns: int) -> str:
 
 @dataclass(slots=True)
 class FakeCity:
-    """What the fake api knows; `now` returns ns UTC. Change it only through its methods."""
+    """What the fake api knows; `now` returns ns UTC. Change it only through its methods.
+
+    `missed` is how many readings of a series did not come, by hours before now (1 to 24).
+    """
 
     now: Callable[[], int]
     per_district: int = 8
@@ -52,6 +55,7 @@ class FakeCity:
     value: dict[int, tuple[int, float, int, float]] = field(default_factory=dict)
     online: dict[str, tuple[bool, int]] = field(default_factory=dict)
     events: dict[str, list[AlertEvent]] = field(default_factory=dict)
+    missed: dict[int, dict[int, int]] = field(default_factory=dict)
     listeners: set[asyncio.Queue[bytes]] = field(default_factory=set)
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -256,6 +260,34 @@ class FakeCity:
                 "high": [e * 1.15 for e in expected],
             },
         }
+
+    def completeness(self, device: str) -> dict[str, Any]:
+        """Return the answer of /completeness: a reading every 30 s was due in 24 hours, less what was `missed`."""
+        hour = _HOUR * NS
+        stop = self.now() // hour * hour
+        start, due = stop - 24 * hour, 120
+        items = []
+        for s in self.series:
+            if s.device != device:
+                continue
+            came = [due - self.missed.get(s.id, {}).get(24 - k, 0) for k in range(24)]
+            items.append(
+                {
+                    "series": s.id,
+                    "metric": s.metric,
+                    "interval_seconds": 30.0,
+                    "interval": "declared",
+                    "due": 24 * due,
+                    "received": sum(came),
+                    "completeness": sum(came) / (24 * due),
+                    "columns": {
+                        "t": [(start + k * hour) // 10**6 for k in range(24)],
+                        "received": came,
+                        "completeness": [n / due for n in came],
+                    },
+                }
+            )
+        return {"device": device, "start": _iso(start), "end": _iso(stop), "items": items}
 
     def alerts(
         self, *, state: str, district: str | None, device: str | None, retrospective: bool | None, limit: int

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from core.live import LiveFrame
 from core.notices import alert_json
 from tests.browser.fake_alerts import fill
 from tests.browser.fake_city import FakeCity
+from tests.stack import free_port, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,10 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
     @routes.get("/series/{series}/readings")
     def readings(series: int, start: str, end: str, points: int = 500) -> dict[str, Any]:
         return city.readings(series, _ns(start), _ns(end), points)
+
+    @routes.get("/completeness")
+    def completeness(device: str) -> dict[str, Any]:
+        return city.completeness(device)
 
     @routes.get("/alerts")
     def alerts(
@@ -164,15 +168,12 @@ def _problem(status: int, detail: str) -> Response:
 class FakeServer:
     """The city on a port of its own. `stop()` kills it as a crash would; `start()` brings it back on the same port."""
 
-    def __init__(self, city: FakeCity, port: int = 0) -> None:
+    def __init__(self, city: FakeCity, port: int | None = None) -> None:
         self.city = city
         self._app = build_app(city)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            self.port = probe.getsockname()[1]
+        self.port = free_port() if port is None else port
 
     @property
     def url(self) -> str:
@@ -199,11 +200,11 @@ class FakeServer:
 
             asyncio.run(serve())
 
-        self._thread = threading.Thread(target=run, name="fake-api")
-        self._thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            time.sleep(0.01)
+        thread = threading.Thread(target=run, name="fake-api")
+        self._thread = thread
+        thread.start()
+        until(lambda: server.started or not thread.is_alive(), "the fake api to listen")
+        assert server.started, f"port {self.port} cannot be listened on"
 
     def stop(self) -> None:
         """Go away with all connections."""
@@ -240,6 +241,6 @@ def _lively(port: int) -> None:
 
 if __name__ == "__main__":
     try:
-        _lively(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+        _lively(int(sys.argv[1]) if len(sys.argv) > 1 else free_port())
     except KeyboardInterrupt:
         sys.exit(0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.browser.fake_city import FakeCity
+    from tests.browser.fake_server import FakeServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -86,3 +87,21 @@ def test_the_page_needs_no_inline_script_or_style(open_page: Callable[..., Page]
     page.locator(".alert .actions button:last-child").first.click()
 
     assert page.evaluate("document.querySelectorAll('script:not([src]), style').length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_old_values_and_in_the_list_of_keys(
+    open_page: Callable[..., Page], city: FakeCity, server: FakeServer, scheme: str
+) -> None:
+    """What is old is greyed, and must still be read."""
+    fill(city)
+    page = open_page(width=1440, height=900, scheme=scheme)
+    page.locator(".alert .actions button:last-child").first.click()
+    expect(page.locator("[data-complete]")).to_be_visible()
+
+    server.stop()
+    expect(page.locator(".banner.lost")).to_be_visible()
+    assert violations(page) == []
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert violations(page) == []

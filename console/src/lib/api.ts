@@ -1,5 +1,5 @@
 /** The REST client: one function per route that the console uses. Every failure is an `ApiError`. */
-import type { Alert, AlertEvent, Device, District, Me, Readings, Snapshot } from './types'
+import type { Alert, AlertEvent, Completeness, Device, District, Me, Readings, Snapshot } from './types'
 
 export class ApiError extends Error {
   /** `status` is 0 when the server could not be reached; `detail` is the server's own sentence, in English. */
@@ -13,6 +13,9 @@ export class ApiError extends Error {
 
 const TIMEOUT_MS = 10_000
 
+/** Told to the window when the server does not know the session any more. */
+export const SIGNED_OUT = 'signedout'
+
 async function request<T>(path: string, init: RequestInit = {}, timeout = TIMEOUT_MS): Promise<T> {
   let response: Response
   try {
@@ -25,6 +28,7 @@ async function request<T>(path: string, init: RequestInit = {}, timeout = TIMEOU
   } catch (error) {
     throw new ApiError(0, String(error))
   }
+  if (response.status === 401 && path !== '/login') globalThis.dispatchEvent?.(new Event(SIGNED_OUT))
   if (!response.ok) throw new ApiError(response.status, await problem(response))
   if (response.status === 204) return undefined as T
   try {
@@ -76,6 +80,8 @@ export const api = {
     request<Readings>(
       `/series/${series}/readings${query({ start: start.toISOString(), end: end.toISOString(), points, aggregate: 'mean' })}`,
     ),
+  /** By series of the device, the last 24 hours that are over. */
+  completeness: async (device: string) => (await request<Page<Completeness>>(`/completeness${query({ device })}`)).items,
   alert: (id: string) => request<Alert>(`/alerts/${encodeURIComponent(id)}`),
   /** All active alerts that page people, whatever their number: nothing open may be missing from the inbox. */
   activeAlerts: async (): Promise<Alert[]> => {

@@ -41,7 +41,7 @@ const MANY_ALERTS = 8
 
 export class City {
   phase = $state<'loading' | 'ready' | 'failed'>('loading')
-  failure = $state('')
+  failure = $state.raw<unknown>(null)
   districts = $state.raw<District[]>([])
   devices = $state.raw<Device[]>([])
   alerts = $state.raw<Alert[]>([])
@@ -65,18 +65,12 @@ export class City {
   readonly #byId = new Map<string, Alert>()
   readonly #changed = new Set<string>()
   readonly #onFrame = new Set<(frame: Frame) => void>()
-  readonly #signedOut: () => void
   #feed: LiveFeed | null = null
   #clock: ReturnType<typeof setInterval> | undefined
   #generation = 0
   #probing = false
   #fetching = false
   #lastFrame = Date.now()
-  #stopped = false
-
-  constructor(signedOut: () => void) {
-    this.#signedOut = signedOut
-  }
 
   start(): void {
     this.#clock = setInterval(() => this.#everySecond(), 1000)
@@ -90,13 +84,12 @@ export class City {
       lost: () => this.#lose(),
       refused: () => {
         this.#lose()
-        void this.#checkLogin()
+        void api.me().catch(() => {}) // if the session is over, this tells
       },
     })
   }
 
   stop(): void {
-    this.#stopped = true
     this.#generation++
     clearInterval(this.#clock)
     this.#feed?.stop()
@@ -131,19 +124,6 @@ export class City {
     this.#generation++ // a snapshot on its way belongs to the lost connection
   }
 
-  async #checkLogin(): Promise<void> {
-    try {
-      await api.me()
-    } catch (error) {
-      this.#maybeSignedOut(error)
-    }
-  }
-
-  #maybeSignedOut(error: unknown): boolean {
-    if (!(error instanceof ApiError) || error.status !== 401 || this.#stopped) return false
-    this.#signedOut()
-    return true
-  }
 
   async #resync(): Promise<void> {
     const generation = ++this.#generation
@@ -166,10 +146,10 @@ export class City {
       this.lostAt = null
       for (const frame of follow) this.#apply(frame)
     } catch (error) {
-      if (generation !== this.#generation || this.#maybeSignedOut(error)) return
+      if (generation !== this.#generation) return
       if (this.phase === 'loading') {
         this.phase = 'failed'
-        this.failure = error instanceof ApiError ? error.detail : String(error)
+        this.failure = error
       }
       this.lostAt ??= Date.now()
       this.#resyncSoon(generation)
@@ -269,7 +249,7 @@ export class City {
       this.#settle()
     } catch (error) {
       const gone = error instanceof ApiError && error.status === 404
-      if (!gone && !this.#maybeSignedOut(error) && generation === this.#generation)
+      if (!gone && generation === this.#generation)
         for (const id of ids) this.#changed.add(id) // the clock tries again
     } finally {
       this.#fetching = false
@@ -315,7 +295,7 @@ export class City {
         this.#feed?.renew()
       }
     } catch (error) {
-      if (!this.#maybeSignedOut(error) && error instanceof ApiError && error.status === 0) {
+      if (error instanceof ApiError && error.status === 0) {
         this.#lose()
         this.#feed?.renew()
       }

@@ -16,15 +16,26 @@ const numbers = new Map<string, Intl.NumberFormat>()
 /** `value` with about three significant digits: 12.34 → 12.3, 1234.5 → 1,235, 0.1234 → 0.123. */
 export function number(value: number, locales: readonly string[]): string {
   if (!Number.isFinite(value)) return '–'
-  const size = Math.abs(value)
-  const digits = size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3
-  const key = `${locales[0]}${digits}`
+  return digits(decimals(Math.abs(value)), 0, locales).format(value)
+}
+
+const decimals = (size: number): number => (size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3)
+
+function digits(most: number, least: number, locales: readonly string[]): Intl.NumberFormat {
+  const key = `${locales[0]}${most}${least}`
   let format = numbers.get(key)
   if (!format) {
-    format = new Intl.NumberFormat([...locales], { maximumFractionDigits: digits })
+    format = new Intl.NumberFormat([...locales], { maximumFractionDigits: most, minimumFractionDigits: least })
     numbers.set(key, format)
   }
-  return format.format(value)
+  return format
+}
+
+/** `values` with the same decimals, those of the largest: 8.95 above 11.2 is 9.0. */
+export function column(values: readonly number[], locales: readonly string[]): string[] {
+  const known = values.filter(Number.isFinite)
+  const n = decimals(Math.max(0, ...known.map(Math.abs)))
+  return values.map((value) => (Number.isFinite(value) ? digits(n, n, locales).format(value) : '–'))
 }
 
 const signs = new Map<string, Intl.NumberFormat>()
@@ -54,4 +65,10 @@ export function time(at: Date, now: Date, locales: readonly string[]): string {
     times.set(key, format)
   }
   return format.format(at)
+}
+
+/** The browser's zone as its distance from UTC: UTC+5. */
+export const zone = (at: Date): string => {
+  const parts = new Intl.DateTimeFormat('en', { timeZoneName: 'shortOffset' }).formatToParts(at)
+  return (parts.find(({ type }) => type === 'timeZoneName')?.value ?? '').replace('GMT', 'UTC')
 }

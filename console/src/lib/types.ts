@@ -132,6 +132,19 @@ export interface Readings {
   band: { t: number[]; expected: number[]; low: number[]; high: number[] }
 }
 
+/** How many readings of a series came of those that were due, in the hours that are over. */
+export interface Completeness {
+  series: number
+  metric: string
+  interval_seconds: number | null
+  interval: 'declared' | 'learned' | null
+  due: number
+  received: number
+  /** 0 to 1; null: nothing was due. */
+  completeness: number | null
+  columns: { t: number[]; received: number[]; completeness: (number | null)[] }
+}
+
 /** One thing that happened to an alert. */
 export interface AlertEvent {
   kind: string

@@ -127,7 +127,6 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
     const paint: Paint = { on: above, family, colour }
     const calm = scene.devices.length <= MAX_CALM || near
     for (const health of ['ok', 'offline', 'warning', 'critical'] as const) {
-      if (health === 'warning' && !near) drawLabels(paint) // over calm, under trouble
       if (health === 'ok' && !calm) continue
       const bad = health === 'warning' || health === 'critical'
       const radius = near ? (bad ? 8 : 5) : bad ? 7 : health === 'offline' ? 3.5 : 2.5
@@ -139,6 +138,7 @@ export function canvasMap(host: HTMLElement, pick: (device: string) => void): Ma
         mark(above, SHAPES[health], xy[0], xy[1], radius, colour[health], colour.map)
       }
     }
+    if (!near) drawLabels(paint) // they keep clear of trouble where there is room
     above.globalAlpha = 1
     const chosen = scene.devices.find((d) => d.id === scene.chosen)
     if (chosen) drawChosen(chosen)

@@ -23,6 +23,8 @@ type Point = readonly [number, number]
 
 /** A district narrower than this many pixels gets a short label. */
 const TIGHT = 110
+/** Words longer than this many pixels and wider than their district are cut. */
+const WIDEST = 130
 const BOLD = '600 14px'
 const SMALL = '12px'
 const LOUD = '600 12px'
@@ -37,6 +39,14 @@ function text({ on, family }: Paint, words: string, x: number, y: number, font: 
 function measure({ on, family }: Paint, words: string, font: string): number {
   on.font = `${font} ${family}`
   return on.measureText(words).width
+}
+
+/** `words`, cut to at most `room` pixels. */
+function cut(paint: Paint, words: string, font: string, room: number): string {
+  if (measure(paint, words, font) <= room) return words
+  let n = words.length
+  while (n > 1 && measure(paint, `${words.slice(0, n)}…`, font) > room) n--
+  return `${words.slice(0, n).trimEnd()}…`
 }
 
 /** A soft plate that keeps text readable over sensors. */
@@ -93,13 +103,14 @@ export function drawLabel(
   taken: readonly Box[],
 ): Box | null {
   const { on, colour } = paint
-  const { district, name, detail, health, trouble } = label
+  const { district, detail, health, trouble } = label
   const ring = district.outline.length ? boundsOf(district.outline) : null
   if (!ring) return null
   const x = at.x((ring.west + ring.east) / 2)
   const y = at.y((ring.south + ring.north) / 2)
   const tight = at.x(ring.east) - at.x(ring.west) < TIGHT
   const bold = tight ? LOUD : BOLD
+  const name = cut(paint, label.name, bold, Math.max(WIDEST, at.x(ring.east) - at.x(ring.west)))
   const below = trouble || (tight ? '' : detail)
   const wide = Math.max(measure(paint, name, bold), below ? measure(paint, below, trouble ? LOUD : SMALL) + (trouble ? 17 : 0) : 0) + 12
   const tall = below ? 42 : 24
@@ -118,9 +129,10 @@ export function drawLabel(
 
 /** Write a sensor's name beside it, on the side that has room on a map of `width` pixels. */
 export function drawName(paint: Paint, words: string, [x, y]: Point, width: number): void {
-  const wide = measure(paint, words, LOUD) + 12
+  const shown = cut(paint, words, LOUD, width / 2)
+  const wide = measure(paint, shown, LOUD) + 12
   const left = x + 16 + wide > width ? x - 16 - wide : x + 16
   plate(paint, left, y - 11, wide, 22, paint.colour.map)
   paint.on.textAlign = 'left'
-  text(paint, words, left + 6, y + 4, LOUD, paint.colour['map-text'])
+  text(paint, shown, left + 6, y + 4, LOUD, paint.colour['map-text'])
 }

@@ -1,4 +1,5 @@
 /** The chosen language and theme, remembered in the browser, and `t(code, params)`. */
+import { number } from '../format'
 import { en } from './en'
 import { compose, type Message, type Params } from './message'
 import { ru } from './ru'
@@ -64,7 +65,9 @@ const rules: Record<Lang, Intl.PluralRules> = {
   tk: new Intl.PluralRules('tk'),
 }
 
-export const t = (key: Key, params: Params = {}): string => compose(TABLES[prefs.lang][key], params, rules[prefs.lang])
+const digits = (n: number): string => number(n, LOCALES[prefs.lang])
+
+export const t = (key: Key, params: Params = {}): string => compose(TABLES[prefs.lang][key], params, rules[prefs.lang], digits)
 
 /** The text for a code that comes from the server, or `fallback` if this console does not know it yet. */
 export const tCode = (prefix: string, code: string, fallback: string, params: Params = {}): string => {
