@@ -1,247 +1,256 @@
-"""This module carries levels and records of one series from reading to reading, on plain floats.
+"""This module carries rhythm, levels and records of one series from reading to reading, on plain floats.
 
 It is the learning half of `processors.detectors.kernel`, in the same order, operation by operation; state is rounded
-to float32 after each reading, as when it is stored. A reading costs about 4 µs here, so comparisons are spelled out:
-a call of `min` or `max` costs three times as much.
+to float32 after each reading, as when it is stored. A reading costs about 3 µs here, so comparisons are spelled out (a
+call of `min` or `max` costs three times as much), and rates are looked at only where they change.
 """
 # ruff: noqa: FURB136, PLR1730
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.formulas import HOUR_NS, LEAST_SPANS, SETTLING, TINY, UNIT, Plan, Turn, aging, center_rates
+from processors.detectors.formulas import (
+    HOUR_NS,
+    LEAST_SPANS,
+    TINY,
+    UNIT,
+    Plan,
+    Turn,
+    clips,
+    fast_rates,
+    reaches,
+    slow_rates,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from processors.detectors.formulas import Counts, Flags, Floats
     from processors.detectors.state import State
 
-__all__ = ["carry_levels", "carry_records"]
+__all__ = ["carry_levels", "carry_records", "carry_rhythm"]
 
-_LEVELS = struct.Struct(f"<{s.LO + 1}f")  # M_FAST … LO, as in the state
-_ONE = struct.Struct("<f")
-_RECORDS = struct.Struct(f"<{s.FLOATS - s.HIGH.start}f")  # HIGH … TOP_MID
-_OLDER, _RESTART, _BEGIN, _BEGIN_JUMP = 1, 2, 4, 8
+# of the machine's own byte order: these are packed and unpacked faster than little-endian ones
+_LEVELS = struct.Struct(f"{s.LO + 3}f")  # M_FAST … LO, as in the state, and the profile of this hour: day, week
+_ONE = struct.Struct("f")
+_RECORDS = struct.Struct(f"{s.FLOATS - s.HIGH.start}f")  # HIGH … TOP_MID
+_OLDER, _RESTART, _BEGIN, _BEGIN_JUMP, _CHANGE, _SWAY = 1, 2, 4, 8, 16, 32
+
+
+def _changes(flag: int, *rows: Floats) -> tuple[NDArray[np.int64], Iterator[list[float]]]:
+    """Return where a column of *rows* is not the one before, as *flag*, and these columns: rates seldom change."""
+    table = np.array(rows)
+    change = np.full(table.shape[1], flag)
+    change[1:] *= (table[:, 1:] != table[:, :-1]).any(axis=0)
+    return change, iter(table.T[change > 0].tolist())
+
+
+def carry_rhythm(
+    state: State, plan: Plan, slot: int, seconds: Floats, older: Flags, n: Counts, *, set_back: bool
+) -> tuple[Floats, Flags]:
+    """Learn the usual interval; return it with each reading, and where a rhythm begins."""
+    factor, patience = plan.tuning.rhythm_factor, plan.tuning.rhythm_readings
+    pace, off = float(state.floats[slot, s.STEP]), int(state.marks[slot, s.OFF])
+    paces, restart = [], np.zeros(len(seconds), np.bool_)
+    restart[0] = set_back or n[0] == 0
+    never = still = now = math.nan  # the interval that leaves `pace` as it is, and the pace with it before rounding
+    for row, (gap, late, k) in enumerate(zip(seconds.tolist(), older.tolist(), n.tolist(), strict=True)):
+        if gap == still:
+            off = 0
+        elif late:
+            now, still = pace, never
+        else:
+            now = pace
+            if k <= 1:
+                off, now = 0, gap
+            elif gap > pace * factor or gap * factor < pace:
+                off += 1
+                if off >= patience:
+                    off, now, restart[row] = 0, gap, True
+            else:
+                off = 0
+                now += 0.1 * (gap - pace)
+            (kept,) = _ONE.unpack(_ONE.pack(now))
+            still = gap if kept == pace and k > 1 and off == 0 else never
+            pace = kept
+        paces.append(now)
+    state.floats[slot, s.STEP], state.marks[slot, s.OFF] = pace, off
+    return np.array(paces), restart
 
 
 def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet once more, in the same order
-    state: State,
-    plan: Plan,
-    slot: int,
-    measured: NDArray[np.int64],
-    x: Floats,
-    last: Floats,
-    seconds: Floats,
-    older: Flags,
-    same: Flags,
-    n: Counts,
-    *,
-    set_back: bool,
-) -> tuple[NDArray[np.float32], Floats, Floats, Flags, Counts, set[int]]:
-    """Learn all but the records.
-
-    Returns:
-        The levels before each reading and after the last; the pace with each reading; what the profile expects; whether
-        it knows; the age before each; and where a rhythm begins.
-    """
-    tuning = plan.tuning
-    size, count = _LEVELS.size, len(x)
+    state: State, plan: Plan, slot: int, turn: Turn, measured: NDArray[np.int64], restart: Flags
+) -> None:
+    """Learn all but rhythm and records; set what *turn* is to know of them and of the profile before each reading."""
+    tuning, size, count = plan.tuning, _LEVELS.size, len(turn.x)
     book = bytearray(size * (count + 1))
     pack, unpack = _LEVELS.pack_into, _LEVELS.unpack_from
-    g = state.floats[slot]
-    book[:size] = g[: s.LO + 1].tobytes()
-    m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, 0)
-    pace = kept_pace = float(g[s.STEP])
-    age, off = int(state.counts[slot, s.AGE]), int(state.marks[slot, s.OFF])
-    profile, weight = memoryview(state.profile[slot]), memoryview(state.weight[slot])
+    book[: 4 * (s.LO + 1)] = state.floats[slot, : s.LO + 1].tobytes()
+    m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo, _, weekly = unpack(book, 0)
+    if turn.n[0] == 0:
+        slow = hi = lo = float(turn.x[0])
+    profile, weight = [*state.profile[slot].tolist(), 0.0], state.weight[slot].tolist()
     hour = measured // HOUR_NS
-    paces, expects, knows, ages, restarts = [], [], [], [], set()
-    factor, reference = tuning.rhythm_factor, tuning.reference_seconds
-    least, warm = 1.0 / factor, tuning.warm_readings
-    fast_rate, scale_rate, slow_rate = tuning.fast_rate, tuning.scale_rate, tuning.slow_rate
-    scatter_rate, tiny, settling = tuning.scatter_rate, TINY, SETTLING
-    residual_rate, profile_rate, repeat = tuning.residual_rate, tuning.profile_rate, tuning.repeat_share
-    fast_clip, slow_clip, profile_clip = tuning.fast_clip_scales, tuning.slow_clip_scales, tuning.profile_clip_scales
-    floor_share, reach, shrink_rate, week = tuning.floor_share, tuning.reach_widths, plan.shrink, plan.week
+    change, changes = _changes(_CHANGE, *fast_rates(plan, turn), *clips(plan, turn), reaches(plan, turn)[0])
+    sway, sways = _changes(_SWAY, *slow_rates(plan, turn), plan.shrink * turn.w)
+    expects: list[float] = []
+    unknown: list[int] = []
+    tiny, full, week, first_share = TINY, 255.0 * UNIT, plan.week, tuning.first_week_share
+    residual_rate, repeat, floor_share = tuning.residual_rate, tuning.repeat_share, tuning.floor_share
     at = 0
-    for row, (a, d, gap, late, again, k, day_bin, week_bin) in enumerate(
-        zip(
-            x.tolist(),
-            (x - last).tolist(),
-            seconds.tolist(),
-            older.tolist(),
-            same.tolist(),
-            n.tolist(),
-            (hour % 24).tolist(),
-            (24 + hour % 168).tolist(),
-            strict=True,
-        )
+    for a, d, again, day_bin, week_bin, what in zip(
+        turn.x.tolist(),
+        (turn.x - turn.last).tolist(),
+        turn.same.tolist(),
+        (hour % 24).tolist(),
+        (24 + hour % 168 * week).tolist(),  # without a week, the spare one
+        (change | sway | turn.older * _OLDER | restart * _RESTART).tolist(),
+        strict=True,
     ):
         at += size
-        total = weight[day_bin]
-        day = expected = profile[day_bin] if total else a
+        total, day = weight[day_bin], profile[day_bin]
+        if not total:
+            day = a
+            unknown.append(len(expects))
+        expected = day
         if week:
             week_total = weight[week_bin]
             if week_total:
                 expected = profile[week_bin]
         expects.append(expected)
-        knows.append(total > 0)
-        if late:
-            paces.append(pace)
-            ages.append(age)
-            book[at : at + size] = book[at - size : at]
-            continue
+        if what:
+            if what & _CHANGE:
+                (
+                    rate_fast, rate_scale, rate_rho, rate_recent, clip_fast, clip_scale, clip_slow, clip_profile, reach,
+                ) = next(changes)  # fmt: skip
+            if what & _SWAY:
+                rate_usual, rate_slow, rate_slow_scale, part, least, shrink = next(sways)
+            if what & _OLDER:
+                book[at : at + size] = book[at - size : at]
+                continue
+            if what & _RESTART:
+                sf = recent = usual = there = run = rho = run_record = 0.0
+                m = a
+                pack(book, at - size, m, r_fast, 0, 0, 0, 0, 0, 0, 0, slow, scale, hi, lo, 0, 0)
 
-        # rhythm
-        restart = k == 0 or (set_back and row == 0)
-        if k <= 1:
-            off, pace = 0, gap
-        elif gap > pace * factor or gap * factor < pace:
-            off += 1
-            if off >= tuning.rhythm_readings:
-                restart, pace = True, gap
-        else:
-            off = 0
-            pace += 0.1 * (gap - pace)
-        if restart:
-            age = off = 0
-            sf = recent = usual = there = run = rho = run_record = 0.0
-            m = a
-            if k == 0:
-                slow = hi = lo = a
-            pack(book, at - size, m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo)
-            restarts.add(row)
-        paces.append(pace)
-        ages.append(age)
-
-        # learn
-        share = gap / pace
-        share = least if share < least else factor if share > factor else share
-        w = pace / reference
-        w = share if w > 1.0 else w * share
-        one_n, one_age = 1.0 / (k + 1), 1.0 / (age + 1)
-        fast = one_age if one_age > fast_rate else fast_rate
         floor = (slow if slow >= 0.0 else -slow) * floor_share + tiny
         sfe, sse = sf + floor, scale + floor
-        d_fast, d_slow = a - m, a - slow
-        a_fast = d_fast if d_fast >= 0.0 else -d_fast
-        a_slow = d_slow if d_slow >= 0.0 else -d_slow
-        lesson, day_lesson = a - expected, a - day
+        lesson = a - expected
         r_fast += residual_rate * (lesson - r_fast)
-        shrink = 0.0 if again and rho >= repeat else shrink_rate * w
-        run_record -= run_record * shrink
         if again:
+            if rho < repeat:
+                run_record -= run_record * shrink
             run += 1.0
-            rho += (one_age if one_age > slow_rate else slow_rate) * (1.0 - rho)
+            rho += rate_rho * (1.0 - rho)
         else:
+            run_record -= run_record * shrink
             if run > run_record:
                 run_record = run
             run = 0.0
-            rho += (one_age if one_age > slow_rate else slow_rate) * (0.0 - rho)
+            rho -= rate_rho * rho
         bend = d - there
         if bend < 0.0:
             bend = -bend
-        if age > settling:
-            limit = fast_clip * (usual + scale * 1e-2 + tiny)
-            if bend > limit:
-                bend = limit
-            limit = fast_clip * sfe
-            if d_fast > limit:
-                d_fast = limit
-            elif d_fast < -limit:
-                d_fast = -limit
-            limit = 6.0 * sfe
-            if a_fast > limit:
-                a_fast = limit
-        recent += (one_age if one_age > scatter_rate else scatter_rate) * (bend - recent)
-        rate = slow_rate * w
-        usual += (one_age if one_age > rate else rate) * (bend - usual)
-        there = d
-        m += fast * d_fast
-        sf += (one_age if one_age > scale_rate else scale_rate) * (a_fast - sf)
-        if k > settling:
-            limit = profile_clip * sse
+        limit = clip_fast * (usual + scale * 1e-2 + tiny)
+        if bend > limit:
+            bend = limit
+        recent += rate_recent * (bend - recent)
+        usual += rate_usual * (bend - usual)
+        d_fast = a - m
+        size_fast = d_fast if d_fast >= 0.0 else -d_fast
+        limit = clip_fast * sfe
+        if size_fast > limit:
+            d_fast = limit if d_fast > 0.0 else -limit
+        limit = clip_scale * sfe
+        m += rate_fast * d_fast
+        sf += rate_scale * ((limit if size_fast > limit else size_fast) - sf)
+        d_slow = a - slow
+        size_slow = d_slow if d_slow >= 0.0 else -d_slow
+        limit = clip_slow * sse
+        if size_slow > limit:
+            size_slow = limit
+            d_slow = limit if d_slow > 0.0 else -limit
+        slow += rate_slow * d_slow
+        scale += rate_slow_scale * (size_slow - scale)
+        if a > hi:
+            limit = hi + reach * (hi - lo + floor)
+            hi = limit if limit < a else a
+        elif a < lo:
+            limit = lo - reach * (hi - lo + floor)
+            lo = limit if limit > a else a
+        limit = clip_profile * sse
+        if lesson > limit:
+            lesson = limit
+        elif lesson < -limit:
+            lesson = -limit
+        if week:
+            rate = first_share
+            if week_total:
+                rate = part / (week_total + part)
+                if rate < least:
+                    rate = least
+            weekly = expected + rate * lesson
+            week_total += part
+            weight[week_bin] = week_total if week_total < full else full
+            lesson = a - day
             if lesson > limit:
                 lesson = limit
             elif lesson < -limit:
                 lesson = -limit
-            if day_lesson > limit:
-                day_lesson = limit
-            elif day_lesson < -limit:
-                day_lesson = -limit
-            limit = slow_clip * sse
-            if d_slow > limit:
-                d_slow = limit
-            elif d_slow < -limit:
-                d_slow = -limit
-            if a_slow > limit:
-                a_slow = limit
-        rate = slow_rate * w
-        slow += (one_n if one_n > rate else rate) * d_slow
-        rate = scale_rate * w
-        scale += (one_n if one_n > rate else rate) * (a_slow - scale)
-        if a > hi:
-            limit = hi + reach * (hi - lo + floor)
-            hi = limit if k >= warm and limit < a else a
-        elif a < lo:
-            limit = lo - reach * (hi - lo + floor)
-            lo = limit if k >= warm and limit > a else a
-        part = int(w * UNIT) or 1
-        least_rate = profile_rate * (part / UNIT)
         total += part
         rate = part / total
-        profile[day_bin] = day + (rate if rate > least_rate else least_rate) * day_lesson
-        weight[day_bin] = total if total < 255 * UNIT else 255 * UNIT
-        if week:
-            total = week_total + part
-            rate = part / total
-            if rate < least_rate:
-                rate = least_rate
-            profile[week_bin] = expected + (rate if week_total else tuning.first_week_share) * lesson
-            weight[week_bin] = total if total < 255 * UNIT else 255 * UNIT
-        age += 1
-        pack(book, at, m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo)
-        m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo = unpack(book, at)
-        if pace != kept_pace:
-            (pace,) = _ONE.unpack(_ONE.pack(pace))
-            kept_pace = pace
-    g[s.STEP] = pace
-    state.marks[slot, s.OFF] = min(off, s.LONG)
-    levels = np.frombuffer(book, "<f4").reshape(count + 1, s.LO + 1)
-    return levels, np.array(paces), np.array(expects), np.array(knows), np.array(ages), restarts
+        day += (rate if rate > least else least) * lesson
+        weight[day_bin] = total if total < full else full
+        pack(book, at, m, r_fast, sf, recent, usual, d, run, rho, run_record, slow, scale, hi, lo, day, weekly)
+        (
+            m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo,
+            profile[day_bin], profile[week_bin],
+        ) = unpack(book, at)  # fmt: skip
+    levels = np.frombuffer(book, np.float32).reshape(count + 1, -1)[:, : s.LO + 1]
+    turn.g[: s.LO + 1] = levels[:-1].T
+    turn.expected[:] = expects
+    turn.known[unknown] = False
+    state.floats[slot, : s.LO + 1] = levels[-1]
+    state.profile[slot], state.weight[slot] = profile[: plan.bins], weight
 
 
 def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
-    state: State, plan: Plan, slot: int, turn: Turn, u: Floats, ones: Floats, restarts: set[int]
-) -> NDArray[np.float32]:
-    """Learn the records; return them before each reading and after the last."""
+    state: State,
+    plan: Plan,
+    slot: int,
+    turn: Turn,
+    u: Floats,
+    ones: Floats,
+    aged: tuple[Floats, Floats, Floats, Floats],
+    restart: Flags,
+) -> None:
+    """Learn the records; set what *turn* is to know of them before each reading."""
     tuning, size = plan.tuning, _RECORDS.size
-    shrink, drift = aging(plan, turn)
-    rates = center_rates(plan, turn, drift)
-    reach = np.where(turn.n >= tuning.warm_readings, tuning.reach_widths, np.inf)
-    reach_fast = np.where(turn.age >= tuning.warm_readings, tuning.reach_widths, np.inf)
-    reach_ones = np.where(turn.age > tuning.warm_readings, tuning.reach_widths, np.inf)
-    event = turn.older * _OLDER
-    event |= (turn.n == tuning.start_readings) * _BEGIN | (turn.age == tuning.start_readings) * _BEGIN_JUMP
-    event[list(restarts)] |= _RESTART
+    change, changes = _changes(_CHANGE, *reaches(plan, turn))
+    sway, sways = _changes(_SWAY, *aged)
+    change |= sway | turn.older * _OLDER | restart * _RESTART
+    change |= (turn.n == tuning.start_readings) * _BEGIN | (turn.age == tuning.start_readings) * _BEGIN_JUMP
     book = bytearray(size * (len(turn.x) + 1))
     pack, unpack = _RECORDS.pack_into, _RECORDS.unpack_from
     book[:size] = state.floats[slot, s.HIGH.start :].tobytes()
     h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2 = unpack(book, 0)
     least_0, least_1, least_2 = LEAST_SPANS.ravel().tolist()
-    columns = (*u, *ones, shrink, *rates, reach, reach_fast, reach_ones, event)
     at = 0
-    for a, b, c, p, q, r, sh, rate, rate_jump, rate_ones, far, far_fast, far_ones, what in zip(
-        *(column.tolist() for column in columns), strict=True
-    ):
+    for a, b, c, p, q, r, what in zip(*u.tolist(), *ones.tolist(), change.tolist(), strict=True):
         at += size
         if what:
+            if what & _CHANGE:
+                far, far_fast, far_ones = next(changes)
+            if what & _SWAY:
+                sh, rate, rate_jump, rate_ones = next(sways)
             if what & _OLDER:
                 book[at : at + size] = book[at - size : at]
                 continue
@@ -297,4 +306,6 @@ def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
             t2 = limit if limit < r else r
         pack(book, at, h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2)
         h0, h1, h2, l0, l1, l2, c0, c1, c2, t0, t1, t2, d0, d1, d2 = unpack(book, at)
-    return np.frombuffer(book, "<f4").reshape(len(turn.x) + 1, s.FLOATS - s.HIGH.start)
+    records = np.frombuffer(book, np.float32).reshape(len(turn.x) + 1, -1)
+    turn.g[s.HIGH.start :] = records[:-1].T
+    state.floats[slot, s.HIGH.start :] = records[-1]

@@ -58,10 +58,14 @@ __all__ = [
     "Plan",
     "Turn",
     "aging",
-    "center_rates",
+    "clips",
+    "fast_rates",
     "judge",
+    "reaches",
     "signals",
+    "slow_rates",
     "tell",
+    "weigh",
 ]
 
 HOUR_NS = 3_600_000_000_000
@@ -159,82 +163,138 @@ def signals(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats]:
     back = t.last - t.x
     alone = np.where((there > 0) == (back > 0), np.minimum(np.abs(there), np.abs(back)), 0.0)
     noise, spike = (fast + least) / (usual + least), alone / (np.maximum(fast, usual) + least)
-    ones = np.minimum(np.stack([shift, noise, spike]), CEILING)
+    ones = np.minimum(np.array([shift, noise, spike]), CEILING)
     if (t.age < max(tuning.warm_readings, tuning.start_readings)).any():
         ones[0, t.age < tuning.warm_readings] = 0.0
         ones[1:, t.age < tuning.start_readings] = 0.0
-    return np.stack([r, r_next, np.where(brisk, d_fast, surprise)]), ones, floor
+    return np.array([r, r_next, np.where(brisk, d_fast, surprise)]), ones, floor
 
 
-def aging(plan: Plan, t: Turn) -> tuple[Floats, Floats]:
-    """Return by what share records contract [N], and the least rate of their centres [N]; both 0 for older readings."""
-    idle = t.older | (t.same & (t.g[s.RHO] >= plan.tuning.repeat_share))
-    return np.where(idle, 0.0, plan.shrink * t.w), np.where(t.older, 0.0, plan.tuning.slow_rate * t.w)
+def weigh(plan: Plan, seconds: Floats, pace: Floats) -> Floats:
+    """Return what readings count for the slow statistics, *seconds* after the one before at the usual *pace*."""
+    factor = plan.tuning.rhythm_factor
+    stretch = np.minimum(np.maximum(seconds / pace, 1.0 / factor), factor)
+    return np.minimum(pace / plan.tuning.reference_seconds, 1.0) * stretch
 
 
-def center_rates(plan: Plan, t: Turn, drift: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the rates of the centres: of SEASON and SUSTAIN, of JUMP, of the one-sided; 0 for older readings."""
-    start = plan.tuning.start_readings
-    still = t.older
+def fast_rates(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the rates of M_FAST, S_FAST, RHO and W_FAST, [N]: per reading."""
+    tuning, one_age = plan.tuning, 1.0 / (t.age + 1)
     return (
+        np.maximum(tuning.fast_rate, one_age),
+        np.maximum(tuning.scale_rate, one_age),
+        np.maximum(tuning.slow_rate, one_age),
+        np.maximum(tuning.scatter_rate, one_age),
+    )
+
+
+def slow_rates(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return the rates of W_SLOW, M_SLOW and S_SLOW, [N], by elapsed time, and two for the profile.
+
+    These are what the reading weighs there, in 1/`UNIT` readings, and the least rate of a profile value.
+    """
+    tuning, one_n, slow = plan.tuning, 1.0 / (t.n + 1), plan.tuning.slow_rate * t.w
+    part = np.maximum(np.floor(t.w * UNIT), 1.0)
+    return (
+        np.maximum(slow, 1.0 / (t.age + 1)),
+        np.maximum(slow, one_n),
+        np.maximum(tuning.scale_rate * t.w, one_n),
+        part,
+        tuning.profile_rate * (part / UNIT),
+    )
+
+
+def clips(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return how many scales count at most, [N]: of M_FAST and bends, S_FAST, slow level and scale, profile."""
+    tuning, young, settling = plan.tuning, t.age <= SETTLING, t.n <= SETTLING
+    return (
+        np.where(young, np.inf, tuning.fast_clip_scales),
+        np.where(young, np.inf, 6.0),
+        np.where(settling, np.inf, tuning.slow_clip_scales),
+        np.where(settling, np.inf, tuning.profile_clip_scales),
+    )
+
+
+def reaches(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats]:
+    """Return by how many widths records give way, [N]: RANGE and SEASON; SUSTAIN and JUMP; the one-sided."""
+    warm, reach = plan.tuning.warm_readings, plan.tuning.reach_widths
+    return (
+        np.where(t.n >= warm, reach, np.inf),
+        np.where(t.age >= warm, reach, np.inf),
+        np.where(t.age > warm, reach, np.inf),
+    )
+
+
+def aging(plan: Plan, t: Turn) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return by what share records contract, and the rates of their centres; [N], 0 for older readings.
+
+    The centres are those of SEASON and SUSTAIN, of JUMP, of the one-sided.
+    """
+    start, still = plan.tuning.start_readings, t.older
+    idle = still | (t.same & (t.g[s.RHO] >= plan.tuning.repeat_share))
+    drift = plan.tuning.slow_rate * t.w
+    return (
+        np.where(idle, 0.0, plan.shrink * t.w),
         np.where(still, 0.0, np.maximum(drift, 1.0 / np.maximum(t.n - start + 1, 1))),
         np.where(still, 0.0, np.maximum(drift, 1.0 / np.maximum(t.age - start + 1, 1))),
         np.where(still, 0.0, np.maximum(drift, 1.0 / (t.age + 1))),
     )
 
 
-def judge(plan: Plan, t: Turn, u: Floats, ones: Floats, floor: Floats) -> Judged:
-    """Score N readings by the records in `t.g`; `signals` gave the rest."""
+def judge(
+    plan: Plan, t: Turn, u: Floats, ones: Floats, floor: Floats, aged: tuple[Floats, Floats, Floats, Floats]
+) -> Judged:
+    """Score N readings by the records in `t.g`; `signals` and `aging` gave the rest."""
     tuning, g, gain = plan.tuning, t.g, plan.gain
-    shrink, drift = aging(plan, t)
-    rate, rate_jump, rate_ones = center_rates(plan, t, drift)
+    shrink, rate, rate_jump, rate_ones = aged
     judged, rhythmic = t.n >= tuning.warm_readings, (t.age >= tuning.warm_readings) & ~t.older
 
     x, hi, lo = t.x, g[s.HI], g[s.LO]
     beyond = np.maximum(np.maximum(x - hi, lo - x), 0.0)
     best = np.where(judged, np.minimum(beyond / (hi - lo + floor) * gain[Reason.RANGE], CEILING), 0.0)
     best = np.sqrt(best)
-    told = np.sqrt(best)
-    reason = np.zeros(len(x), np.int8)
 
-    begin = np.stack([t.n == tuning.start_readings] * 2 + [t.age == tuning.start_readings]) & ~t.older
+    begin = np.array([t.n == tuning.start_readings] * 2 + [t.age == tuning.start_readings]) & ~t.older
     high, low, mid = g[s.HIGH], g[s.LOW], g[s.MID]
     if begin.any():
         high, low, mid = (np.where(begin, u, column) for column in (high, low, mid))
     inside = np.where(u > high, high, np.where(u < low, low, u))
-    mid = mid + np.stack([rate, rate, rate_jump]) * (inside - mid)
+    mid = mid + np.array([rate, rate, rate_jump]) * (inside - mid)
     high = high - (high - mid) * shrink
     low = low - (low - mid) * shrink
     widths = (high - low) + np.abs(mid) * 1e-3 + TINY
-    beyond = np.maximum(np.maximum(u - high, low - u), 0.0)
-    for k, (channel, awake) in enumerate(
-        ((Reason.SEASON, judged), (Reason.SUSTAIN, rhythmic), (Reason.JUMP, rhythmic))
-    ):
-        score = np.where(awake, np.minimum(beyond[k] / widths[k] * gain[channel], CEILING), 0.0)
-        np.copyto(reason, channel, where=score > best)
-        best, told = np.maximum(best, score), np.maximum(told, score)
+    season, sustain, jump = np.maximum(np.maximum(u - high, low - u), 0.0) / widths
     records = (high, low, mid)
 
     top, top_mid = g[s.TOP], g[s.TOP_MID]
-    beyond = np.maximum((ones - top) / (top - top_mid + 1e-3 * top + LEAST_SPANS), 0.0)
+    shift, noise, spike = np.maximum((ones - top) / (top - top_mid + 1e-3 * top + LEAST_SPANS), 0.0)
     awake = rhythmic & (t.age > tuning.warm_readings)  # the first usable value only begins the record
     settled = awake & (t.age * t.pace >= tuning.scatter_days * 86_400.0)
-    for k, channel in enumerate((Reason.SHIFT, Reason.NOISE, Reason.SPIKE)):
-        score = np.where(settled if k else awake, np.minimum(beyond[k] * gain[channel], CEILING), 0.0)
-        if channel == Reason.NOISE:
-            score = np.minimum(score * score, CEILING)
-        np.copyto(reason, channel, where=score > best)
-        best, told = np.maximum(best, score), np.maximum(told, score)
     top_mid = top_mid + rate_ones * (np.where(ones > top, top, ones) - top_mid)
     top = top - (top - top_mid) * shrink
 
+    channels = [
+        (Reason.SEASON, season, judged),
+        (Reason.SUSTAIN, sustain, rhythmic),
+        (Reason.JUMP, jump, rhythmic),
+        (Reason.SHIFT, shift, awake),
+        (Reason.NOISE, noise, settled),
+        (Reason.SPIKE, spike, settled),
+    ]
     run = np.where(t.same, g[s.RUN] + 1.0, 0.0)
     long_run = rhythmic & (run > tuning.flat_factor * g[s.RUN_RECORD] + tuning.flat_readings)
     if long_run.any():
         rarity = ln(np.maximum(g[s.RHO], 1e-3)) * (-0.4342944819032518 / 8)  # -log10, an eighth of it
-        score = np.where(long_run, np.minimum(run * rarity * gain[Reason.FLAT], CEILING), 0.0)
-        np.copyto(reason, Reason.FLAT, where=score > best)
-        best, told = np.maximum(best, score), np.maximum(told, score)
+        channels.append((Reason.FLAT, run * rarity, long_run))
+    told, reason = np.zeros(len(x)), np.zeros(len(x), np.int8)
+    for channel, far, heard in channels:
+        score = np.where(heard, np.minimum(far * gain[channel], CEILING), 0.0)
+        if channel == Reason.NOISE:
+            score = np.minimum(score * score, CEILING)
+        np.copyto(reason, channel, where=score > told)
+        told = np.maximum(told, score)
+    reason[told <= best] = Reason.RANGE
+    best, told = np.maximum(best, told), np.maximum(np.sqrt(best), told)
 
     bottom = np.maximum(t.expected + low[0], lo)
     ceiling = np.minimum(t.expected + high[0], hi)

@@ -11,21 +11,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.formulas import HOUR_NS, LEAST_SPANS, SETTLING, TINY, UNIT, Plan, Turn, judge, signals, tell
+from processors.detectors.formulas import (
+    HOUR_NS,
+    LEAST_SPANS,
+    TINY,
+    UNIT,
+    Plan,
+    Turn,
+    aging,
+    clips,
+    fast_rates,
+    judge,
+    reaches,
+    signals,
+    slow_rates,
+    tell,
+    weigh,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from processors.detectors.contract import Scores
-    from processors.detectors.formulas import Flags, Floats
+    from processors.detectors.formulas import Floats
     from processors.detectors.state import State
 
 __all__ = ["step"]
 
 
-def _clip(x: Floats, limit: Floats, free: Flags) -> Floats:
-    """Return *x* kept within +-*limit*, except where *free*."""
-    return np.where(free, x, np.minimum(np.maximum(x, -limit), limit))
+def _clip(x: Floats, limit: Floats) -> Floats:
+    """Return *x* kept within +-*limit*."""
+    return np.minimum(np.maximum(x, -limit), limit)
 
 
 def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that the exactness rests on
@@ -48,7 +64,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     new = n == 0
     elapsed = measured - state.last_ns.take(slot)
     older = (elapsed <= 0) & ~new
-    seconds = elapsed * 1e-9
+    seconds: Floats = elapsed.astype(np.float64) * 1e-9
 
     # rhythm
     pace = g[s.STEP]
@@ -73,8 +89,7 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
         _restart(g, np.flatnonzero(reset), np.flatnonzero(new), x)
         age = np.where(reset, 0, age)
         off = np.where(reset, 0, off)
-    stretch = np.minimum(np.maximum(seconds / pace, 1.0 / tuning.rhythm_factor), tuning.rhythm_factor)
-    w = np.minimum(pace / tuning.reference_seconds, 1.0) * stretch
+    w = weigh(plan, seconds, pace)
 
     # profile
     hour = measured // HOUR_NS
@@ -94,7 +109,8 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     last = np.where(new, x, last.astype(np.float32).astype(np.float64) + 0.0)
     turn = Turn(x, expected, known, same, last, older, n, age, pace, w, g)
     u, ones, floor = signals(plan, turn)
-    found = judge(plan, turn, u, ones, floor)
+    aged = aging(plan, turn)
+    found = judge(plan, turn, u, ones, floor, aged)
 
     # after an alert, silence, unless it gets worse
     best = found.score.astype(np.float32)
@@ -107,48 +123,43 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
     np.copyto(g[s.PEAK], best, where=fire)
 
     # learn
-    one_n, one_age = 1.0 / (n + 1), 1.0 / (age + 1)
-    fast, fast_scale = np.maximum(tuning.fast_rate, one_age), np.maximum(tuning.scale_rate, one_age)
+    rate_fast, rate_scale, rate_rho, rate_recent = fast_rates(plan, turn)
+    rate_usual, rate_slow, rate_slow_scale, part, least = slow_rates(plan, turn)
+    clip_fast, clip_scale, clip_slow, clip_profile = clips(plan, turn)
+    reach, reach_fast, reach_ones = reaches(plan, turn)
     m, sf, slow, scale = g[s.M_FAST], g[s.S_FAST], g[s.M_SLOW], g[s.S_SLOW]
     sfe, sse = sf + floor, scale + floor
     d_fast, d_slow = x - m, x - slow
-    a_fast, a_slow = np.abs(d_fast), np.abs(d_slow)
-    young, settling = age <= SETTLING, n <= SETTLING
-    limit = tuning.profile_clip_scales * sse
-    lesson, day_lesson = _clip(u[0], limit, settling), _clip(x - day, limit, settling)
-    slow_rate, slow_scale = np.maximum(tuning.slow_rate * w, one_n), np.maximum(tuning.scale_rate * w, one_n)
-    shrink = np.where(same & (g[s.RHO] >= tuning.repeat_share), 0.0, plan.shrink * w)
-    kept = g[s.RUN_RECORD] - g[s.RUN_RECORD] * shrink
+    limit = clip_profile * sse
+    lesson, day_lesson = _clip(u[0], limit), _clip(x - day, limit)
+    kept = g[s.RUN_RECORD] - g[s.RUN_RECORD] * aged[0]
     g[s.RUN_RECORD] = np.where(same, kept, np.maximum(kept, g[s.RUN]))  # only finished runs
     g[s.RUN] = np.where(same, g[s.RUN] + 1.0, 0.0)
-    g[s.RHO] += np.maximum(tuning.slow_rate, one_age) * (same - g[s.RHO])
+    g[s.RHO] += rate_rho * (same - g[s.RHO])
     d = x - last
-    bend, usual, recent = np.abs(d - g[s.D_LAST]), g[s.W_SLOW], g[s.W_FAST]
-    bend = np.where(young, bend, np.minimum(bend, tuning.fast_clip_scales * (usual + scale * 1e-2 + TINY)))
-    g[s.W_FAST] = recent + np.maximum(tuning.scatter_rate, one_age) * (bend - recent)
-    g[s.W_SLOW] = usual + np.maximum(tuning.slow_rate * w, one_age) * (bend - usual)
+    usual, recent = g[s.W_SLOW], g[s.W_FAST]
+    bend = np.minimum(np.abs(d - g[s.D_LAST]), clip_fast * (usual + scale * 1e-2 + TINY))
+    g[s.W_FAST] = recent + rate_recent * (bend - recent)
+    g[s.W_SLOW] = usual + rate_usual * (bend - usual)
     g[s.D_LAST] = d
-    g[s.M_FAST] = m + fast * _clip(d_fast, tuning.fast_clip_scales * sfe, young)
-    g[s.S_FAST] = sf + fast_scale * (np.where(young, a_fast, np.minimum(a_fast, 6.0 * sfe)) - sf)
-    limit = tuning.slow_clip_scales * sse
-    g[s.M_SLOW] = slow + slow_rate * _clip(d_slow, limit, settling)
-    g[s.S_SLOW] = scale + slow_scale * (np.where(settling, a_slow, np.minimum(a_slow, limit)) - scale)
+    g[s.M_FAST] = m + rate_fast * _clip(d_fast, clip_fast * sfe)
+    g[s.S_FAST] = sf + rate_scale * (np.minimum(np.abs(d_fast), clip_scale * sfe) - sf)
+    limit = clip_slow * sse
+    g[s.M_SLOW] = slow + rate_slow * _clip(d_slow, limit)
+    g[s.S_SLOW] = scale + rate_slow_scale * (np.minimum(np.abs(d_slow), limit) - scale)
     g[s.R_FAST], g[s.STEP] = u[1], pace
-    reach = np.where(n >= tuning.warm_readings, tuning.reach_widths, np.inf)
     hi, lo = g[s.HI], g[s.LO]
     give = reach * (hi - lo + floor)
     g[s.HI], g[s.LO] = (
         np.where(x > hi, np.minimum(x, hi + give), hi),
         np.where(x < lo, np.maximum(x, lo - give), lo),
     )
-    reach_fast = np.where(age >= tuning.warm_readings, tuning.reach_widths, np.inf)
     high, low, mid = found.records
-    give = np.stack([reach, reach_fast, reach_fast]) * found.widths
+    give = np.array([reach, reach_fast, reach_fast]) * found.widths
     g[s.HIGH] = np.where(u > high, np.minimum(u, high + give), high)
     g[s.LOW] = np.where(u < low, np.maximum(u, low - give), low)
     g[s.MID] = mid
     top, top_mid = found.tops
-    reach_ones = np.where(age > tuning.warm_readings, tuning.reach_widths, np.inf)
     give = reach_ones * (top - top_mid + 1e-3 * top + LEAST_SPANS)
     g[s.TOP_MID] = top_mid
     g[s.TOP] = np.where(ones > top, np.minimum(ones, top + give), top)
@@ -158,20 +169,19 @@ def step(  # noqa: PLR0915 - one formula sheet; parts would hide the order that 
         keep = np.flatnonzero(~older)
         slot, measured, value, g = slot[keep], measured[keep], value[keep], g[:, keep]
         n, age, quiet, off, back, kind = n[keep], age[keep], quiet[keep], off[keep], back[keep], marks[keep, s.KIND]
-        w, day, expected, lesson, day_lesson = w[keep], day[keep], expected[keep], lesson[keep], day_lesson[keep]
+        day, expected, lesson, day_lesson = day[keep], expected[keep], lesson[keep], day_lesson[keep]
+        part, least = part[keep], least[keep]
         day_bin, day_weight = day_bin[keep], day_weight[keep]
         if plan.week:
             week_bin, week_weight = week_bin[keep], week_weight[keep]
     else:
         kind = marks[:, s.KIND]
-    part = np.maximum((w * UNIT).astype(np.int64), 1)
-    share = part / UNIT
     total = day_weight + part
-    p_flat[day_bin] = day + np.maximum(tuning.profile_rate * share, part / total) * day_lesson
+    p_flat[day_bin] = day + np.maximum(least, part / total) * day_lesson
     w_flat[day_bin] = np.minimum(total, 255 * UNIT)
     if plan.week:
         total = week_weight + part
-        rate = np.maximum(tuning.profile_rate * share, part / total)
+        rate = np.maximum(least, part / total)
         p_flat[week_bin] = expected + np.where(week_weight > 0, rate, tuning.first_week_share) * lesson
         w_flat[week_bin] = np.minimum(total, 255 * UNIT)
     state.floats[slot] = g.T

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from processors.detectors import state as s
-from processors.detectors.carry import carry_levels, carry_records
-from processors.detectors.formulas import Judged, Plan, Turn, judge, signals, tell
+from processors.detectors.carry import carry_levels, carry_records, carry_rhythm
+from processors.detectors.formulas import Judged, Plan, Turn, aging, judge, signals, tell, weigh
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,33 +91,28 @@ def _stretch(
     x = value.astype(np.float32).astype(np.float64) + 0.0
     last = np.where(n > 0, previous.astype(np.float32).astype(np.float64) + 0.0, x)
 
-    levels, pace, expected, known, age, restarts = carry_levels(
-        state, plan, slot, measured, x, last, seconds, older, same, n, set_back=set_back
-    )
-    stretch = np.minimum(np.maximum(seconds / pace, 1.0 / tuning.rhythm_factor), tuning.rhythm_factor)
-    g = np.empty((s.FLOATS, count))
-    g[: s.LO + 1] = levels[:-1].T
+    pace, restart = carry_rhythm(state, plan, slot, seconds, older, n, set_back=set_back)
+    age = place - np.maximum.accumulate(np.where(restart, place, -int(state.counts[slot, s.AGE])))
     turn = Turn(
-        x,
-        expected,
-        known,
-        same,
-        last,
-        older,
-        n,
-        age,
-        pace,
-        np.minimum(pace / tuning.reference_seconds, 1.0) * stretch,
-        g,
+        x=x,
+        expected=np.empty(count),
+        known=np.full(count, fill_value=True),
+        same=same,
+        last=last,
+        older=older,
+        n=n,
+        age=age,
+        pace=pace,
+        w=weigh(plan, seconds, pace),
+        g=np.empty((s.FLOATS, count)),
     )
+    carry_levels(state, plan, slot, turn, measured, restart)
     u, ones, floor = signals(plan, turn)
-    records = carry_records(state, plan, slot, turn, u, ones, restarts)
-    g[s.HIGH.start :] = records[:-1].T
-    found = judge(plan, turn, u, ones, floor)
+    aged = aging(plan, turn)
+    carry_records(state, plan, slot, turn, u, ones, aged, restart)
+    found = judge(plan, turn, u, ones, floor, aged)
     _silence(state, plan, slot, turn, found, out, rows)
 
-    state.floats[slot, : s.LO + 1] = levels[-1]
-    state.floats[slot, s.HIGH.start :] = records[-1]
     if len(learned):
         state.counts[slot] = n[-1] + (not older[-1]), age[-1] + (not older[-1])
         state.last_ns[slot], state.last_value[slot] = measured[learned[-1]], value[learned[-1]]
