@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.auth import Guard
 from api.hub import LiveHub
+from api.models import NO_NUL
 from api.problems import Refusal
 from api.settings import ApiSettings
 from core.accounts import Principal, Role
@@ -135,8 +136,8 @@ def _needs(role: Role) -> Callable[[HTTPConnection, Context], Principal]:
     return check
 
 
-DeviceId = Annotated[str | None, Query(max_length=64, description="Only of this device.")]
-DistrictId = Annotated[str | None, Query(max_length=64, description="Only of this district.")]
+DeviceId = Annotated[str | None, Query(max_length=64, pattern=NO_NUL, description="Only of this device.")]
+DistrictId = Annotated[str | None, Query(max_length=64, pattern=NO_NUL, description="Only of this district.")]
 
 Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, or an epoch in s, ms, us or ns.")]
 

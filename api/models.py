@@ -11,6 +11,7 @@ from core.alerts import AlertState, Classification, EventKind, Priority
 from core.city import LONGEST_INTERVAL_SECONDS
 
 __all__ = [
+    "NO_NUL",
     "AlertHistory",
     "AlertOut",
     "AlertPage",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 Aggregate = Literal["mean", "min", "max", "last", "none"]
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of text that a catalog can look for: PostgreSQL knows no NUL."""
+
 Id = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 
 
@@ -56,7 +60,7 @@ class ProblemOut(_Model):
 class Login(_Model):
     """Name and password."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=64, pattern=NO_NUL)
     password: str = Field(min_length=1, max_length=256, json_schema_extra={"format": "password"})
 
 
@@ -114,7 +118,7 @@ class NewDevice(_Model):
     id: str = Id
     kind: str = Id
     district: str = Id
-    name: str = Field("", max_length=200)
+    name: str = Field("", max_length=200, pattern=NO_NUL)
     lat: float | None = Field(None, ge=-90, le=90)
     lon: float | None = Field(None, ge=-180, le=180)
     interval_seconds: float | None = Field(

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.context import Context, Ctx, DeviceId, DistrictId, Operator, Viewer, json_response
-from api.models import AlertHistory, AlertOut, AlertPage, Comment
+from api.models import NO_NUL, AlertHistory, AlertOut, AlertPage, Comment
 from api.problems import Refusal, bad_field
 from api.times import iso
 from core.accounts import Principal
@@ -23,7 +23,11 @@ router = APIRouter(prefix="/api/v1", tags=["alerts"])
 _CURSOR = re.compile(r"(\d{1,19})\.([0-9a-f-]{36})", re.ASCII)
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 
-Id = Annotated[str, Path(max_length=64)]
+Id = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
+Incident = Annotated[
+    str | None,
+    Query(max_length=64, pattern=NO_NUL, description="Only of this incident: the id of the alert that opened it."),
+]
 IfMatch = Annotated[str | None, Header(max_length=40, description='The version acted on, as in `"3"`.')]
 
 
@@ -34,9 +38,7 @@ def list_alerts(
     state: Literal["active", "resolved", "all"] = "active",
     district: DistrictId = None,
     device: DeviceId = None,
-    incident: Annotated[
-        str | None, Query(max_length=64, description="Only of this incident: the id of the alert that opened it.")
-    ] = None,
+    incident: Incident = None,
     retrospective: bool | None = None,  # noqa: FBT001 - a query parameter
     limit: Annotated[int, Query(ge=1)] = 200,
     cursor: Annotated[str | None, Query(max_length=60)] = None,

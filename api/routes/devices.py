@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from api.auth import hash_device_secret, new_secret
 from api.context import Admin, Ctx, DistrictId, Viewer, json_response, known
-from api.models import Credential, DeviceList, DistrictList, NewDevice
+from api.models import NO_NUL, Credential, DeviceList, DistrictList, NewDevice
 from api.times import iso
 from core.city import Device
 
@@ -65,7 +65,7 @@ def add_device(_: Admin, context: Ctx, body: NewDevice) -> Response:
 
 
 @router.delete("/devices/{id}", operation_id="remove_device", tags=["city"], status_code=204, response_class=Response)
-def remove_device(_: Admin, context: Ctx, device: Annotated[str, Path(alias="id")]) -> Response:
+def remove_device(_: Admin, context: Ctx, device: Annotated[str, Path(alias="id", pattern=NO_NUL)]) -> Response:
     """Remove a device: its credential stops working, its readings stay."""
     context.ports.devices.remove_device(device)
     return Response(status_code=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -147,6 +148,41 @@ async def test_the_alerts_of_each_of_two_incidents(client: tuple[World, httpx.As
         items = (await client[1].get(f"/api/v1/alerts?incident={founder}")).json()["items"]
         assert [alert["id"] for alert in items] == [events[4 + n].alert, events[2 + n].alert, events[n].alert]
         assert {alert["incident"] for alert in items} == {founder} == {items[-1]["id"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "link", "body", "field"),
+    [
+        *(
+            pytest.param("GET", f"/api/v1/{what}?{name}=%00", None, name, id=f"{what} of a {name}")
+            for what, name in (
+                *(("alerts", "device"), ("alerts", "district"), ("alerts", "incident")),
+                *(("ledger", "device"), ("series", "device")),
+            )
+        ),
+        pytest.param("GET", "/api/v1/alerts/%00", None, "id", id="an alert"),
+        pytest.param("GET", "/api/v1/alerts/%00/history", None, "id", id="its history"),
+        pytest.param("POST", "/api/v1/alerts/%00/acknowledge", {}, "id", id="acknowledging it"),
+        pytest.param("DELETE", "/api/v1/devices/%00", None, "id", id="a device to remove"),
+        pytest.param("POST", "/api/v1/devices", {"id": "a", "kind": "air", "district": "n", "name": "a\0"}, "name",
+                     id="a device to register"),
+        pytest.param("POST", "/api/v1/login", {"name": "ann\0", "password": "x"}, "name", id="a login"),
+    ],
+)  # fmt: skip
+async def test_what_postgresql_cannot_look_for_is_a_bad_question_and_no_failure(
+    empty_postgres: str, method: str, link: str, body: dict[str, str] | None, field: str
+) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Origin": "http://city.example"}
+    world = World()
+    with closing(open_catalog(empty_postgres, CatalogSettings())) as catalog:
+        catalog.accounts.add_key("admin", Role.ADMIN, hash_token(TOKEN), NOW)
+        ports = ApiPorts(
+            catalog.registry, catalog.registry, catalog.ledger, catalog.alerts, catalog.accounts, world.store
+        )
+        async with world.on(ports).client(None) as ask:
+            answer = await ask.request(method, link, json=body, headers=headers)
+
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, [field])
 
 
 async def test_alerts_of_one_instant_are_paged(client: tuple[World, httpx.AsyncClient], catalog: Catalog) -> None:
