@@ -7,12 +7,14 @@ again by a server. Only the addresses, forms and refusals of 2.x and 3 are playe
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.unit.backends.series.influx_double import Play, Reply, Request
@@ -24,6 +26,7 @@ __all__ = ["fronted"]
 
 ORG = {"id": f"{1:016x}", "name": "city-hall"}
 WEEK = 7 * 86_400
+_SUPPORTED = ("SELECT ", "SHOW TAG KEYS", "SHOW FIELD KEYS", "SHOW TAG VALUES")  # v1/coordinator/statement_executor.go
 
 
 @contextmanager
@@ -63,6 +66,7 @@ class _V2:
         self._url = url
         self._token = ""
         self._buckets: dict[str, dict[str, Any]] = {}
+        self._numbers = itertools.count(2)
         self._add("_tasks", "system", 3 * 86_400)
         self._add("_monitoring", "system", WEEK)
 
@@ -108,7 +112,7 @@ class _V2:
         return Reply(200, {"orgs": [ORG]})
 
     def _add(self, name: str, kind: str, seconds: int, shard_seconds: int = 0) -> dict[str, Any]:
-        number = f"{len(self._buckets) + 2:016x}"
+        number = f"{next(self._numbers):016x}"
         rule = {"type": "expire", "everySeconds": seconds, "shardGroupDurationSeconds": shard_seconds or WEEK}
         bucket = {"id": number, "orgID": ORG["id"], "type": kind, "name": name, "retentionRules": [rule]}
         self._buckets[number] = bucket
@@ -157,12 +161,14 @@ class _V2:
         return found
 
     def _query(self, request: Request) -> Reply:
-        assert all(statement.startswith("SELECT ") for statement in request.question.split("; ")), request.question
-        found = [one for one in self._mappings(request.query["db"], ORG["id"]) if one["default"]]
+        assert all(statement.startswith(_SUPPORTED) for statement in request.question.split("; ")), request.question
+        asked = request.query | dict(urllib.parse.parse_qsl(request.text))
+        found = [one for one in self._mappings(asked["db"], ORG["id"]) if one["default"]]
         if not found:
-            words = "not executed" if "; " in request.question else f"database not found: {request.query['db']}"
+            words = "not executed" if "; " in request.question else f"database not found: {asked['db']}"
             return Reply(200, {"results": [{"statement_id": 0, "error": words}]})
-        return _pass(self._url, request, "/query", {"epoch": request.query["epoch"], "db": found[0]["bucketID"]})
+        sent = urllib.parse.urlencode({"q": asked["q"], "epoch": asked["epoch"], "db": found[0]["bucketID"]})
+        return _pass(self._url, replace(request, body=sent.encode()), "/query", {})
 
     def _bucket(self, request: Request) -> str | Reply:
         if request.query["org"] not in ORG.values():
@@ -211,7 +217,7 @@ class _V3:
             case "POST", "/query":
                 if ";" in request.question:
                     return Reply(500, b"must provide only one InfluxQl statement per query")
-                assert request.question.startswith("SELECT "), request.question
+                assert request.question.startswith(_SUPPORTED), request.question
                 return _pass(self._url, request, "/query", request.query)
             case "POST" | "DELETE" as method, "/api/v3/configure/database":
                 verb, name = ("DROP", request.query) if method == "DELETE" else ("CREATE", json.loads(request.body))

@@ -90,6 +90,8 @@ def city(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             rollup_database=f"{database}-rollup",
             rollup_delay_seconds=0,
             rollups_at_once=10_000,
+            timeout_seconds=60,
+            query_timeout_seconds=60,
             **login,
         )
         if is_given:

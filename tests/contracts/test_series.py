@@ -115,6 +115,8 @@ def influx_settings(url: str, flavour: Literal["auto", "v1", "v2"], database: st
         rollup_database=f"{database}-rollup",
         rollup_delay_seconds=0,
         rollups_at_once=1000,
+        timeout_seconds=60,  # how fast a server is that somebody gives is not tested
+        query_timeout_seconds=60,
         **login,
     )
     return SeriesSettings(url=url, raw_days=RAW_DAYS, influx=influx)

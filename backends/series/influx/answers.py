@@ -97,7 +97,7 @@ def check(answer: Answer, what: str, *, secret: str, name: str) -> None:
     text = words(answer)
     if status in {400, 422} or "partial write" in text:
         raise LinesRefused(text)
-    if status == 413:
+    if status == 413 or "max request size" in text:  # 3 says it with a 500
         raise TooLarge(text)
     if status == 401 and "is unauthorized" not in text:  # what 2.x says of a login that it does know
         raise SettingsError(secret, f"{what}: the server does not know this login: {text}")

@@ -235,7 +235,8 @@ class _V2:
             if not org:
                 raise SettingsError(
                     self.secret,
-                    f"bucket {database}: is not there, or this token may not see it; an all-access token creates it",
+                    f"bucket {database}: is not there, or this token may not see it; an all-access token creates it"
+                    " (one that does not see its organisation: with the id of that in series.influx.org)",
                 )
             made = self._do(
                 f"create bucket {database}",

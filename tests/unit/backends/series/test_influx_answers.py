@@ -33,6 +33,13 @@ PARTIAL_V3 = {
         pytest.param(400, PARTIAL_V3, LinesRefused, r"occurred: invalid column type", id="3.x, partial"),
         pytest.param(413, {"error": "Request Entity Too Large"}, TooLarge, "Too Large", id="too large"),
         pytest.param(
+            500,
+            b"max request size (10485760 bytes) exceeded",
+            TooLarge,
+            "max request",
+            id="3.x, influxdb3_server http.rs",
+        ),
+        pytest.param(
             401, {"error": "authorization failed"}, SettingsError, r"^the\.secret: .*authorization failed", id="login"
         ),
         pytest.param(403, {"message": "forbidden"}, SettingsError, r"^the\.secret: .*may not: forb", id="permission"),
@@ -76,9 +83,15 @@ def test_a_server_may_ask_to_be_left_alone(value: str, seconds: float) -> None:
 def test_a_refusal_says_how_many_and_whether_they_were_too_old() -> None:
     conflict = LinesRefused(PARTIAL_V1["error"])
     old = LinesRefused("partial write: points beyond retention policy dropped=5")
+    bound = "at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at 2025-05-20T19:06:17Z"
+    newer = LinesRefused(  # as docs-v2 shows it of later 2.7
+        "failure writing points to database: partial write: dropped 4 points outside retention policy of duration 24h0m0s"
+        f" - oldest point home {bound}, newest point home {bound} dropped=4 for database: 9f28 for retention policy: autogen"
+    )
 
     assert (conflict.dropped, conflict.is_too_old) == (3, False)
     assert (old.dropped, old.is_too_old) == (5, True)
+    assert (newer.dropped, newer.is_too_old) == (4, True)
     assert LinesRefused("unable to parse").dropped == 0
 
 
