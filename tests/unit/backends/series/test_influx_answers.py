@@ -84,9 +84,10 @@ def test_a_refusal_says_how_many_and_whether_they_were_too_old() -> None:
     conflict = LinesRefused(PARTIAL_V1["error"])
     old = LinesRefused("partial write: points beyond retention policy dropped=5")
     bound = "at 1970-01-01T00:00:01Z dropped because it violates a Retention Policy Lower Bound at 2025-05-20T19:06:17Z"
-    newer = LinesRefused(  # as docs-v2 shows it of later 2.7
-        "failure writing points to database: partial write: dropped 4 points outside retention policy of duration 24h0m0s"
-        f" - oldest point home {bound}, newest point home {bound} dropped=4 for database: 9f28 for retention policy: autogen"
+    newer = LinesRefused(  # of later 2.7 (influxdata/docs-v2, troubleshooting of writes)
+        "failure writing points to database: partial write: dropped 4 points outside retention policy of duration"
+        f" 24h0m0s - oldest point home {bound}, newest point home {bound} dropped=4 for database: 9f28"
+        " for retention policy: autogen"
     )
 
     assert (conflict.dropped, conflict.is_too_old) == (3, False)
