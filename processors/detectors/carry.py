@@ -61,13 +61,12 @@ def carry_rhythm(
     pace, off = float(state.floats[slot, s.STEP]), int(state.marks[slot, s.OFF])
     paces, restart = [], np.zeros(len(seconds), np.bool_)
     restart[0] = set_back or n[0] == 0
-    never = still = now = math.nan  # the interval that leaves `pace` as it is, and the pace with it before rounding
+    never = now = math.nan  # `now` is the pace before it is rounded
+    still = never  # an interval that leaves the rounded pace as it is
     for row, (gap, late, k) in enumerate(zip(seconds.tolist(), older.tolist(), n.tolist(), strict=True)):
-        if gap == still:
-            off = 0
-        elif late:
+        if late:
             now, still = pace, never
-        else:
+        elif gap != still:
             now = pace
             if k <= 1:
                 off, now = 0, gap

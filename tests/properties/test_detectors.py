@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -86,6 +86,30 @@ def test_the_short_path_and_the_rounds_give_the_same_bits(monkeypatch: pytest.Mo
     monkeypatch.setattr("processors.detectors.novelty._is_burst", lambda *_: True)
 
     assert run(data, []) == rounds
+
+
+@settings(max_examples=25)
+@given(
+    gaps=st.lists(st.sampled_from([1, 1, 1, 1, 1, 1.02, 0.1, 5, 60, 0, -1.5]), min_size=60, max_size=150),
+    usual=st.sampled_from([0.3, 60, 299.9, 300.000001]),
+    profile=st.sampled_from(["day", "week"]),
+)
+def test_a_regular_interval_and_what_breaks_it_give_the_same_bits_in_rounds(
+    gaps: list[float], usual: float, profile: Literal["day", "week"]
+) -> None:
+    """An interval that float32 cannot hold (0.3 s) leaves the pace as it is, but for its last bits."""
+    at = 1_767_225_600_000_000_000 + np.cumsum(np.array(gaps) * usual * 1e9).astype(np.int64)
+    who, value = np.zeros(len(gaps), np.int32), np.sin(np.arange(len(gaps)) / 9).round(1)
+    short = {"warm_readings": 40, "start_readings": 10, "rhythm_readings": 2, "older_readings": 3}
+    found = []
+    for burst in (True, False):
+        bank = NoveltyBank(NoveltySettings(profile=profile, **short))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("processors.detectors.novelty._is_burst", lambda *_, burst=burst: burst)
+            scores = bank.update(who, at, value)
+        found.append([getattr(scores, field).tobytes() for field in FIELDS] + [bank.to_bytes()])
+
+    assert found[0] == found[1]
 
 
 @settings(max_examples=10)
