@@ -223,6 +223,23 @@ def test_a_lost_stream_is_told_within_5_s_and_the_state_is_right_after_it(
     expect(page.get_by_role("article")).to_have_count(1)
 
 
+def test_a_chart_that_failed_while_the_server_was_away_comes_with_it(
+    open_page: Callable[..., Page], server: FakeServer
+) -> None:
+    page = open_page()
+    page.get_by_role("searchbox").fill("air-101")
+    page.get_by_role("button", name="Bagtyyarlyk air 1").click()
+    expect(page.locator(".summary")).to_contain_text("PM2.5, 1 hour")
+
+    server.stop()
+    page.get_by_role("button", name="24 hours").click()
+    expect(page.locator(".chart .failure")).to_have_text("The chart could not be loaded: the server does not answer")
+    server.start()
+
+    expect(page.locator(".summary")).to_contain_text("PM2.5, 24 hours")
+    expect(page.locator(".failure")).to_have_count(0)
+
+
 def test_a_hole_in_the_frames_brings_a_fresh_snapshot(open_page: Callable[..., Page], city: FakeCity) -> None:
     page = open_page()
     page.get_by_role("searchbox").fill("air-101")
