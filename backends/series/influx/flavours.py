@@ -210,10 +210,9 @@ class _V2:
         """Return the organisation that is set, else the only one that the token sees."""
         if self._settings.org or self._only_org:
             return self._settings.org or self._only_org
-        found = self._do("look for the organisation", self._client().organizations_api().find_organizations)
-        if len(found) != 1:
-            raise SettingsError("series.influx.org", f"must be set: the token sees {len(found)} organisations")
-        self._only_org = str(found[0].id)
+        self._only_org = self._do("look for the organisation", lambda: _org_id(self._client(), ""))
+        if not self._only_org:
+            raise SettingsError("series.influx.org", "must be set: the token sees no organisation, or several")
         return self._only_org
 
     def write(self, database: str, lines: bytes, *, is_gzip: bool) -> Answer:
@@ -229,15 +228,11 @@ class _V2:
         rule = vendor.BucketRetentionRules(type="expire", every_seconds=days * 86_400)
         org = self._do("look for the organisation", lambda: _org_id(client, self._org()))
         all_found = self._do(f"look for bucket {database}", lambda: buckets.find_buckets(name=database).buckets)
-        # a token for all organisations sees the buckets of all; one for single buckets sees no organisation
-        found = next((b for b in all_found if b.name == database and org in {b.org_id, ""}), None)
+        # a token for all organisations sees the buckets of all
+        found = next((b for b in all_found if (b.name, b.org_id) == (database, org)), None)
+        if found is None and not org:
+            raise SettingsError(self.secret, f"create bucket {database}: this token sees no organisation and no bucket")
         if found is None:
-            if not org:
-                raise SettingsError(
-                    self.secret,
-                    f"bucket {database}: is not there, or this token may not see it; an all-access token creates it"
-                    " (one that does not see its organisation: with the id of that in series.influx.org)",
-                )
             made = self._do(
                 f"create bucket {database}",
                 lambda: buckets.create_bucket(bucket_name=database, retention_rules=[rule], org=org),
@@ -297,10 +292,13 @@ def _shard_seconds(days: int) -> int:
 
 
 def _org_id(client: Any, org: str) -> str:
-    """Return the id of the organisation *org*, an id or a name; "" if the token may not see it."""
+    """Return the id of the organisation *org*, an id, a name, or "" = the only one; "" if the token sees none."""
     if re.fullmatch("[0-9a-f]{16}", org):
         return org
-    return next((str(one.id) for one in client.organizations_api().find_organizations(org=org)), "")
+    found = {str(one.id) for one in client.organizations_api().find_organizations(**({"org": org} if org else {}))}
+    # a token for buckets, and one of all access that the vendor's command line made, sees them but not whose they are
+    found = found or {str(bucket.org_id) for bucket in client.buckets_api().find_buckets().buckets}
+    return found.pop() if len(found) == 1 else ""
 
 
 class _V3:
