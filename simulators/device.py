@@ -243,7 +243,7 @@ class VirtualDevice:
     def attach(self) -> None:
         """Put the socket that `connect` opened on the event loop."""
         sock = self._client.socket()
-        if sock is None:  # it broke already
+        if sock is None or sock.fileno() < 0:  # it broke already, or was cut while a thread opened it
             self.link = Link.DOWN
             return
         self.link = Link.GREETING

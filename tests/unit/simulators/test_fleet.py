@@ -70,6 +70,20 @@ async def test_an_orderly_stop_says_offline_too(broker: Any, watch: Any, clock: 
     await until(lambda: watcher.on("devices/air-001/status") == [b"online", b"offline"])
 
 
+async def test_a_device_that_is_cut_while_a_thread_connects_it_stays_down(broker: Any, clock: Any) -> None:
+    """The end of a run does not wait for connections that are on their way."""
+    settings = SimulatorSettings(**FAST)
+    fleet = Fleet(["air-001"], {}, broker=broker.address, settings=settings, clock=clock, rng=random.Random(1))
+    device = fleet.devices["air-001"]
+    device.prepare()
+    await asyncio.to_thread(device.connect)
+
+    await fleet.stop()
+    device.attach()
+
+    assert device.link is Link.DOWN
+
+
 async def test_a_device_that_lost_its_socket_comes_back_and_goes_on(
     broker: Any, watch: Any, clock: Any, until: Any
 ) -> None:
