@@ -111,6 +111,8 @@ async def run_fast(
         raise SettingsError("fast", f"stopped; what is in {out} is incomplete")
     job.folder.finish(counts)
     _summarise({**facts, "part": job.folder.part, **counts}, seconds, cpu, job.folder, as_json=as_json)
+    for note in played.notes:
+        Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _summarise(facts: dict[str, Any], seconds: float, cpu: float, folder: FastFolder, *, as_json: bool) -> None:

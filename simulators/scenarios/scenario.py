@@ -32,6 +32,8 @@ __all__ = ["Outage", "Scenario", "Town", "load_scenario"]
 _HOUR = 3_600_000_000_000
 _MS = 1_000_000
 _MOST = {"hours": 24 * 366, "interval_seconds": 86_400}
+_LEAST_INTERVAL_SECONDS = 0.1  # as in a scenario's file
+_MOST_TURNS = 10_000  # a year of every hour; each one looks for devices that are free
 
 
 class Town(Protocol):
@@ -123,6 +125,8 @@ def load_scenario(
     for name, value in (("hours", hours), ("interval_seconds", interval_seconds)):
         if value is not None and not 0 < value <= _MOST[name]:
             raise SettingsError(name, f"{value:g}: above 0 and at most {_MOST[name]:g} expected")
+    if interval_seconds is not None and interval_seconds < _LEAST_INTERVAL_SECONDS:
+        raise SettingsError("interval_seconds", f"{interval_seconds:g}: at least {_LEAST_INTERVAL_SECONDS:g} expected")
     begin = start // _MS * _MS
     length = hours or file.hours
     end = begin + round(length * _HOUR)
@@ -189,7 +193,7 @@ class _Placing:
         for place, table in sorted(tables, key=lambda each: each[1].devices is None):
             self._district(place, table.district)
             hit = 0
-            for turn, begin in enumerate(self._turns(table)):
+            for turn, begin in enumerate(self._turns(place, table)):
                 rng = random.Random(f"scenario/{self._seed}/{place.table}/{place.index}/{turn}")  # noqa: S311 - no secret
                 who = self._named(place, table) if table.devices is not None else self._pick(place, table, begin, rng)
                 for device in who:
@@ -203,13 +207,16 @@ class _Placing:
                 self.notes.append(f"line {line}: nobody is free to be hit by {table.what}: the city is small for it")
         return [fault for placed in self._placed.values() for fault, _ in placed], outages
 
-    def _turns(self, table: FaultTable) -> range:
+    def _turns(self, place: Place, table: FaultTable) -> range:
         """Return when the fault begins, again and again, as long as it ends within the run."""
         first = self._start + duration_ns(table.at)
         if table.every is None:
             return range(first, first + 1)
         last = self._end - duration_ns(table.length) - duration_ns(table.spread or "0s")
-        return range(first, last + 1, duration_ns(table.every))
+        turns = range(first, last + 1, duration_ns(table.every))
+        if len(turns) > _MOST_TURNS:
+            raise place.wrong(f"every: {len(turns):,} times within the run: at most {_MOST_TURNS:,}", "every")
+        return turns
 
     def _named(self, place: Place, table: FaultTable) -> list[Device]:
         found = []

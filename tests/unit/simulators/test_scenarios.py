@@ -425,6 +425,21 @@ def test_impossible_lengths_of_a_run_are_refused(hours: float | None, interval: 
         load_scenario("normal", town(), 7, START, hours=hours, interval_seconds=interval)
 
 
+def test_an_interval_is_as_long_as_a_file_may_say() -> None:
+    assert load_scenario("normal", town(), 7, START, interval_seconds=0.1).interval_seconds == 0.1
+    with pytest.raises(SettingsError, match=r"interval_seconds: 1e-09: at least 0.1 expected"):
+        load_scenario("normal", town(), 7, START, interval_seconds=1e-9)
+
+
+def test_what_comes_again_too_often_is_refused(tmp_path: Path) -> None:
+    """Each turn looks for devices that are free: a hundred thousand would take hours."""
+    table = ("[[fault]]", 'what = "spike"', 'at = "0s"', 'for = "5m"', 'metric = "pm25"', "size = 5", 'every = "%s"')
+
+    with pytest.raises(SettingsError, match=r"mine.toml:9: \[\[fault\]\] every: 86,101 times .* at most 10,000"):
+        load(tmp_path, *table[:-1], table[-1] % "1s")
+    assert load(tmp_path, *table[:-1], table[-1] % "1h")
+
+
 def test_lines_are_found_behind_strings_of_several_lines_and_in_quotes() -> None:
     text = 'title = """\n[[fault]]\nwhat = 1\n"""\nhours = 1\n\n[[ fault ]]\n"what" = 2 # x\n[["fault"]]\nat=3\n'
     source = Source("x", text)

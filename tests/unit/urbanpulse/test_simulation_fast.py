@@ -124,6 +124,16 @@ def test_what_is_impossible_is_refused_and_leaves_nothing(tmp_path: Path, option
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_of_a_scenario_finds_no_place_in_a_run_is_noted(tmp_path: Path) -> None:
+    run = ("--scenario", "faults", "--hours", "1", "--devices", "20", "--speed", "600x")
+    told = simulate(*run, "--fast", "out", folder=tmp_path)
+    as_json = simulate(*run, "--fast", "out", "--force", "--json", folder=tmp_path)
+
+    assert json.loads(as_json.stdout)["labels"] == 0
+    for done in (told, as_json):
+        assert "events and faults begin after these 1 hours; the file has 240" in done.stderr
+
+
 def test_an_earlier_run_is_replaced_only_by_force(tmp_path: Path) -> None:
     simulate(*RUN, "--fast", "out", folder=tmp_path)
 
