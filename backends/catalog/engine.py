@@ -96,6 +96,7 @@ def open_store(url: str, settings: CatalogSettings) -> Store:
             pool_size=settings.connections,
             max_overflow=0,
             pool_timeout=settings.busy_timeout_seconds,
+            hide_parameters=True,  # a statement that fails goes into the log: hashes of secrets must not
             **options,
         )
     except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:

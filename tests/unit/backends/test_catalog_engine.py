@@ -10,6 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 import backends.catalog
 from backends.catalog import CatalogSettings, open_catalog, tables
@@ -50,6 +52,17 @@ def test_the_file_is_durable_and_private(tmp_path: Path) -> None:
 
     assert found == ["wal", 2, 1]
     assert (tmp_path / "catalog.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_words_of_a_failed_statement_tell_no_secret(tmp_path: Path) -> None:
+    catalog = open_catalog(url(tmp_path), CatalogSettings())
+    with pytest.raises(IntegrityError) as failed, catalog.store.write() as db:
+        for _ in range(2):
+            db.execute(text("INSERT INTO alembic_version VALUES (:secret)"), {"secret": "scrypt$abc"})
+    catalog.close()
+
+    assert "INSERT INTO alembic_version" in str(failed.value)
+    assert "scrypt$abc" not in str(failed.value)
 
 
 def test_a_catalog_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
