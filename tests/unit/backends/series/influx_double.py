@@ -62,6 +62,7 @@ class Play:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: two of them wait 40 ms for each other
 
             def _serve(self) -> None:
                 parts = urlsplit(self.path)
