@@ -27,6 +27,7 @@ from urbanpulse.commands import (
     series,
     simulate,
 )
+from urbanpulse.logs import configure_logs
 
 __all__ = ["app", "main"]
 
@@ -51,6 +52,7 @@ for noun, commands in (
 
 def main() -> None:
     """Run the command line; errors of ours become one line and exit status 1."""
+    configure_logs("cli", "warning")  # of verbs that are no role: what they print is for people and scripts
     try:
         app()
     except UrbanpulseError as error:

@@ -45,6 +45,8 @@ class SecretFolder:
             if file.stat().st_mode & 0o077:
                 raise SettingsError("data_dir", f"{file} is readable by others: chmod 600 it")
             content: dict[str, str] = json.loads(file.read_text())
+            if not isinstance(content, dict):
+                raise ValueError("an object expected")  # noqa: TRY301, TRY004 - as if it were no JSON
         except (OSError, ValueError) as error:
             raise SettingsError("data_dir", f"cannot read {file}: {error}") from error
         return content

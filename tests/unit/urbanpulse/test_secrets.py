@@ -34,6 +34,16 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         folder.read("x")
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", "null"])
+def test_a_secret_that_is_no_object_names_the_file(tmp_path: Path, content: str) -> None:
+    folder = SecretFolder(tmp_path)
+    folder.write("x", {})
+    (tmp_path / "x.json").write_text(content)
+
+    with pytest.raises(SettingsError, match=r"cannot read .*x\.json"):
+        folder.read("x")
+
+
 def test_a_missing_secret_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot read .*y\.json"):
         SecretFolder(tmp_path).read("y")
