@@ -77,7 +77,7 @@ export class Chart {
         ...this.#size(),
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-        padding: [10, 12, 0, 0],
+        padding: [10, 20, 0, 0],
         scales: { x: { time: true, range: () => [(this.#scene?.start ?? 0) / 1000, (this.#scene?.end ?? 1) / 1000] } },
         axes: [
           {
