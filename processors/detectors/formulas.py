@@ -291,7 +291,7 @@ def judge(
         score = np.where(heard, np.minimum(far * gain[channel], CEILING), 0.0)
         if channel == Reason.NOISE:
             score = np.minimum(score * score, CEILING)
-        np.copyto(reason, channel, where=score > told)
+        reason[score > told] = channel
         told = np.maximum(told, score)
     reason[told <= best] = Reason.RANGE
     best, told = np.maximum(best, told), np.maximum(np.sqrt(best), told)

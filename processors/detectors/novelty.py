@@ -163,7 +163,8 @@ class NoveltyBank:
     ) -> None:
         """Take the readings at *rows*, of few series, one by one: the same results as rounds, cheaper."""
         order = np.argsort(slot, kind="stable")
-        cuts = np.flatnonzero(np.diff(slot[order])) + 1
+        ranked = slot[order]
+        cuts = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1
         for group in np.split(order, cuts):
             at = rows[group]
             walk(self._state, plan, int(slot[group[0]]), measured[at], value[at], out, at)

@@ -83,8 +83,9 @@ def _stretch(
         seconds[0] = tuning.reference_seconds
     elif set_back:
         seconds[0] = state.floats[slot, s.STEP]
-    learned = np.flatnonzero(~older)
-    place: Counts = np.cumsum(~older) - ~older  # how many of these were learned before each reading
+    newer = ~older
+    learned = np.flatnonzero(newer)
+    place: Counts = np.cumsum(newer) - newer  # how many of these were learned before each reading
     n: Counts = n_first + place
     previous = np.concatenate([[state.last_value[slot]], value[learned]])[place]
     same = (value == previous) & (n > 0)

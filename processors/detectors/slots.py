@@ -31,8 +31,8 @@ class Slots:
         self.limit = limit
         self.count = 0
         self._ids = np.zeros(64, np.int32)
-        self._block_row = np.full(1, -1, np.int32)
-        self._table = np.empty((0, SERIES_BLOCK), np.int32)
+        self._block_row = np.zeros(1, np.int32)  # the last one stands for all blocks beyond
+        self._table = np.full((1, SERIES_BLOCK), -1, np.int32)  # the first one for all blocks without a series
 
     @property
     def ids(self) -> NDArray[np.int32]:
@@ -41,14 +41,9 @@ class Slots:
 
     def find(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the row of each of *series*, int32[N], -1 where unknown."""
-        block = series >> _SHIFT
-        known = (block >= 0) & (block < len(self._block_row))
-        row = self._block_row[np.where(known, block, 0)]
-        known &= row >= 0
-        if not len(self._table):
-            return np.full(len(series), -1, np.int32)
-        slot = self._table[np.where(known, row, 0), series & _MASK]
-        return np.where(known, slot, np.int32(-1))
+        row = self._block_row[np.clip(series >> _SHIFT, -1, len(self._block_row) - 1)]
+        slot: NDArray[np.int32] = self._table[row, series & _MASK]
+        return slot
 
     def claim(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the row of each of *series*, giving rows to new ones until the limit; -1 beyond it.
@@ -56,20 +51,21 @@ class Slots:
         Negative ids never get a row.
         """
         slot = self.find(series)
-        missing = np.flatnonzero((slot < 0) & (series >= 0))
-        if len(missing) and self.count < self.limit:
-            ids, first = np.unique(series[missing], return_index=True)
+        missing = slot < 0
+        if missing.any() and self.count < self.limit:
+            ids, first = np.unique(series[missing & (series >= 0)], return_index=True)
             self._add(ids[np.argsort(first)][: self.limit - self.count])
             slot = self.find(series)
         return slot
 
     def _add(self, ids: NDArray[np.int32]) -> None:
+        if not len(ids):
+            return
         blocks = ids >> _SHIFT
-        if int(blocks.max()) >= len(self._block_row):
-            grown = np.full(int(blocks.max()) + 1, -1, np.int32)
-            grown[: len(self._block_row)] = self._block_row
-            self._block_row = grown
-        fresh = np.unique(blocks[self._block_row[blocks] < 0])
+        grow = int(blocks.max()) + 2 - len(self._block_row)
+        if grow > 0:
+            self._block_row = np.concatenate([self._block_row, np.zeros(grow, np.int32)])
+        fresh = np.unique(blocks[self._block_row[blocks] == 0])
         if len(fresh):
             self._block_row[fresh] = np.arange(len(self._table), len(self._table) + len(fresh), dtype=np.int32)
             self._table = np.concatenate([self._table, np.full((len(fresh), SERIES_BLOCK), -1, np.int32)])
@@ -84,8 +80,7 @@ class Slots:
     def of(cls, ids: NDArray[np.int32], limit: int) -> Slots:
         """Build the map in which `ids[k]` has row k."""
         slots = cls(limit)
-        if len(ids):
-            slots._add(ids)
+        slots._add(ids)
         return slots
 
 
