@@ -87,12 +87,13 @@ def targets_of(paths: Sequence[Path], out: Path, *, force: bool = False, plot: b
         inside = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES) and file.is_file())
         if path.is_dir() and not inside:
             raise SettingsError("detect", f"{path}: no {' or '.join(_SUFFIXES)} in this folder")
-        found.update(dict.fromkeys(file.resolve() for file in (inside if path.is_dir() else [path])))
-    folders = {path.resolve() if path.is_dir() else path.resolve().parent for path in paths}
+        # a link is known by its own name and place, not by those of what it stands for
+        found.update(dict.fromkeys(_absolute(file) for file in (inside if path.is_dir() else [path])))
+    folders = {_absolute(path) if path.is_dir() else _absolute(path).parent for path in paths}
     base, into = type(out)(os.path.commonpath(folders)), out.resolve()
     targets = [Target(file, into / file.relative_to(base), str(file.relative_to(base))) for file in sorted(found)]
     given = {path.resolve() for path in paths if path.is_dir()}
-    sources = {target.source.parent for target in targets}
+    sources = {place.parent for target in targets for place in (target.source, target.source.resolve())}
     for target in targets:
         for output in (target.output, target.picture) if plot else (target.output,):
             if output.parent in sources or given & set(output.parents):
@@ -100,6 +101,10 @@ def targets_of(paths: Sequence[Path], out: Path, *, force: bool = False, plot: b
             if output.exists() and not force:
                 raise Conflict(f"{output}: is there already; --force writes it anew")
     return targets
+
+
+def _absolute(path: Path) -> Path:
+    return type(path)(os.path.abspath(path))  # noqa: PTH100 - `absolute` keeps `..`, `resolve` follows links
 
 
 def read_series(path: Path, *, metric: str = "", skip_bad: bool = False) -> Recorded:

@@ -377,3 +377,18 @@ def test_a_folder_below_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=f"out: {tmp_path}/out/b/x.csv: "):
         detect([tmp_path / "in"], tmp_path / "out")
+
+
+def test_a_link_is_known_by_its_own_name(tmp_path: Path) -> None:
+    for folder in ("far", "in"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "far" / "x.csv").write_text("timestamp,value\n2026-01-01,1\n")
+    (tmp_path / "in" / "link.csv").symlink_to("../far/x.csv")
+
+    detect([tmp_path / "in"], tmp_path / "one")
+    detect([tmp_path / "in" / ".." / "in" / "link.csv"], tmp_path / "two")
+
+    for out in ("one", "two"):
+        assert [path.name for path in (tmp_path / out).iterdir()] == ["link.csv"]
+    with pytest.raises(SettingsError, match="would lie among the files that are read"):
+        detect([tmp_path / "in" / "link.csv"], tmp_path / "far")
