@@ -53,10 +53,11 @@ def demo_plan(devices: Sequence[Device], seed: int, start: int, *, first: float,
 _TURNS = (
     (FaultKind.SPIKE, 120.0),
     (FaultKind.DROPOUT, 150.0),
-    (FaultKind.DRIFT, 480.0),
+    (FaultKind.LEVEL_SHIFT, 480.0),
     (FaultKind.STUCK, 600.0),
 )
-"""Kinds in turn with their length in seconds: stuck and drift need longer to be told from chance.
+"""Kinds in turn with their length in seconds: stuck needs longer to be told from chance. No drift: one that lasts
+minutes teaches detectors of a city three days old, and what they tell is its end, at a healthy value.
 
 *Stuck* comes last: a detector must first have seen for some minutes how often values repeat at the live pace."""
 
