@@ -39,7 +39,7 @@ def test_later_faults_take_turns_in_kind_and_come_every_few_minutes() -> None:
     plan = demo_plan(DEVICES, 7, START, first=60.0, gap=240.0, count=9)
 
     assert [fault.start for fault in plan.faults] == [START + (60 + 240 * n) * S for n in range(9)]
-    assert {fault.kind for fault in plan.faults} == {"spike", "dropout", "drift", "stuck"}
+    assert {fault.kind for fault in plan.faults} == {"spike", "dropout", "level_shift", "stuck"}
     assert len({fault.device for fault in plan.faults}) == 9
     assert demo_plan(DEVICES, 7, START, first=60.0, gap=240.0, count=9).faults == plan.faults
     assert demo_plan(DEVICES, 8, START, first=60.0, gap=240.0, count=9).faults != plan.faults
