@@ -5,24 +5,26 @@ Roles may start in any order and at the same time: preparing holds a lock and ch
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from api.auth import hash_device_secret, hash_password, new_secret
 from backends.catalog import open_catalog
+from backends.filelock import exclusive
 from core.accounts import Role
 from core.errors import SettingsError
 from urbanpulse.nats_config import SERVICES
 from urbanpulse.secrets import SecretFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from backends.catalog import Catalog
     from urbanpulse.settings import Settings
 
-__all__ = ["FIRST_USER", "Installation", "data_folder", "prepare"]
+__all__ = ["FIRST_USER", "Installation", "alone", "data_folder", "prepare"]
 
 FIRST_USER = "operator"
 
@@ -62,6 +64,25 @@ def data_folder(settings: Settings) -> Path:
     except OSError as error:
         raise SettingsError("data_dir", f"{folder}: {error.strerror}") from error
     return folder
+
+
+@contextmanager
+def alone(folder: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Be the only *what* of the data folder *folder* on this machine; its name is that of the lock's file.
+
+    Raises:
+        SettingsError: another one is at work there, after *wait_seconds* still.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder / what, wait_seconds))
+        except TimeoutError:
+            raise SettingsError(
+                "data_dir", f"{folder}: another `urbanpulse {what}` uses it; stop that one, or name another folder"
+            ) from None
+        except OSError as error:
+            raise SettingsError("data_dir", f"{folder}: {error.strerror}") from error
+        yield
 
 
 def prepare(settings: Settings) -> Installation:

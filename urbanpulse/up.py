@@ -19,7 +19,7 @@ from api.settings import ApiSettings
 from core.errors import SettingsError, Unavailable, UrbanpulseError
 from urbanpulse.clock import SystemClock
 from urbanpulse.demo import register_demo_city
-from urbanpulse.installation import data_folder, prepare
+from urbanpulse.installation import alone, data_folder, prepare
 from urbanpulse.screen import Screen
 from urbanpulse.supervisor import Role, Supervisor
 
@@ -44,13 +44,13 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
     """Run everything until SIGINT or SIGTERM; a second one does not wait for the roles to end by themselves.
 
     Raises:
-        SettingsError: a port is taken; the text names the setting.
+        SettingsError: a port is taken, or the data folder is another's; the text names the setting.
         Unavailable: a role does not get ready.
     """
     clock = SystemClock()
     screen = Screen()
     stop = asyncio.Event()
-    with screen:
+    with screen, alone(data_folder(settings), "up"):
         _check_ports(settings)
         supervisor = Supervisor(folder=data_folder(settings) / "logs", clock=clock, tell=screen.trouble)
         _stop_on_signals(stop, supervisor, clock)

@@ -193,6 +193,18 @@ def test_a_taken_port_is_told_with_its_setting(folder: Path) -> None:
     assert "Traceback" not in second.printed
 
 
+def test_a_data_folder_in_use_is_told_and_left_alone(folder: Path) -> None:
+    """Other ports do not make it another installation: two brokers would ruin what they keep."""
+    with Up(folder) as first:
+        first.wait_for_login()
+
+        with Up(folder) as second:
+            assert second.process.wait(SLOW) == 1
+
+    assert f"data_dir: {folder}: another `urbanpulse up` uses it" in second.printed
+    assert "Traceback" not in second.printed
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.errors import SettingsError
 from urbanpulse.broker import Broker
 from urbanpulse.clock import SystemClock
-from urbanpulse.installation import prepare
+from urbanpulse.installation import alone, prepare
 from urbanpulse.roles.common import parts, stop_on_signals
 from urbanpulse.systemd import notified
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from urbanpulse.settings import Settings
 
 __all__ = ["run_broker"]
+
+_WAIT_SECONDS = 5.0
 
 
 async def run_broker(settings: Settings) -> None:
@@ -27,6 +29,9 @@ async def run_broker(settings: Settings) -> None:
     clock = SystemClock()
     installation = await asyncio.to_thread(prepare, settings)
     with parts(settings, "broker") as (stack, metrics):
+        # two servers would ruin the messages that they keep; one that was just killed takes a moment to end
+        only = alone(installation.folder, "broker", wait_seconds=_WAIT_SECONDS)
+        await asyncio.to_thread(stack.enter_context, only)
         catalog = stack.enter_context(closing(installation.open_catalog()))
         broker = Broker(
             settings.broker,

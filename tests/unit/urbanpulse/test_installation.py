@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.errors import SettingsError
-from urbanpulse.installation import prepare
+from urbanpulse.installation import alone, prepare
 from urbanpulse.nats_config import SERVICES
 from urbanpulse.settings import Settings
 
@@ -52,3 +52,14 @@ def test_a_data_folder_that_cannot_be_is_named_with_its_setting(tmp_path: Path, 
 
     with pytest.raises(SettingsError, match=f"data_dir: .*{tmp_path}"):
         prepare(Settings(data_dir=tmp_path / "folder" if is_below else place))
+
+
+def test_one_broker_at_a_time_uses_a_data_folder(tmp_path: Path) -> None:
+    with alone(tmp_path, "broker"):
+        with pytest.raises(SettingsError, match=r"data_dir: .*: another `urbanpulse broker` uses it"):
+            alone(tmp_path, "broker").__enter__()
+        with alone(tmp_path, "up"):
+            pass
+
+    with alone(tmp_path, "broker"):
+        pass
