@@ -55,8 +55,9 @@ async def live(websocket: WebSocket, context: Ctx) -> None:
         await websocket.send_denial_response(problem(answer(error), websocket.url.path))
         return
     try:
-        await websocket.accept()
-        await _serve(websocket, context, client)
+        with suppress(OSError):  # gone already
+            await websocket.accept()
+            await _serve(websocket, context, client)
     finally:
         context.hub.remove(client)
 

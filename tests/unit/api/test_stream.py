@@ -21,7 +21,7 @@ from core.live import LiveFrame
 from tests.unit.api.fakes import NOW, PASSWORD, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, MutableMapping
 
 
 @asynccontextmanager
@@ -231,6 +231,25 @@ async def test_what_a_client_says_is_ignored_and_too_much_closes_the_socket(worl
                 await asyncio.sleep(0.01)
 
     assert code == 1009
+
+
+async def test_a_client_that_is_gone_before_the_upgrade_is_no_failure(world: World) -> None:
+    """A socket that breaks that early is told by the server as an OSError when we accept."""
+    headers = [(name.lower().encode(), text.encode()) for name, text in world.bearer().items()]
+    scope = {"type": "websocket", "path": "/api/v1/live", "headers": headers, "query_string": b"", "subprotocols": []}
+    sent: list[str] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message["type"])
+        raise BrokenPipeError
+
+    await world.app(scope, receive, send)
+
+    assert sent == ["websocket.accept"]
+    assert world.hub.clients("websocket") == 0
 
 
 async def test_stopping_ends_streams_politely_and_soon(world: World) -> None:
