@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,12 +46,12 @@ _RECORDS = struct.Struct(f"{s.FLOATS - s.HIGH.start}f")  # HIGH … TOP_MID
 _OLDER, _RESTART, _BEGIN, _BEGIN_JUMP, _CHANGE, _SWAY = 1, 2, 4, 8, 16, 32
 
 
-def _changes(flag: int, *rows: Floats) -> tuple[NDArray[np.int64], Iterator[list[float]]]:
+def _changes(flag: int, *rows: Floats) -> tuple[NDArray[np.int64], Iterator[tuple[float, ...]]]:
     """Return where a column of *rows* is not the one before, as *flag*, and these columns: rates seldom change."""
     table = np.array(rows)
     change = np.full(table.shape[1], flag)
     change[1:] *= (table[:, 1:] != table[:, :-1]).any(axis=0)
-    return change, iter(table.T[change > 0].tolist())
+    return change, struct.iter_unpack(f"{len(rows)}d", table.T[change > 0].tobytes())
 
 
 def carry_rhythm(
@@ -96,129 +97,135 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
     m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo, _, weekly = unpack(book, 0)
     if turn.n[0] == 0:
         slow = hi = lo = float(turn.x[0])
-    profile, weight = [*state.profile[slot].tolist(), 0.0], state.weight[slot].tolist()
+    profile, weight = memoryview(state.profile[slot]), memoryview(state.weight[slot])
     hour = measured // HOUR_NS
+    edges = [0, *(np.flatnonzero(hour[1:] != hour[:-1]) + 1).tolist(), count]
     change, changes = _changes(_CHANGE, *fast_rates(plan, turn), *clips(plan, turn), reaches(plan, turn)[0])
     sway, sways = _changes(_SWAY, *slow_rates(plan, turn), plan.shrink * turn.w)
     expects: list[float] = []
     unknown: list[int] = []
     tiny, full, week, first_share = TINY, 255.0 * UNIT, plan.week, tuning.first_week_share
     residual_rate, repeat, floor_share = tuning.residual_rate, tuning.repeat_share, tuning.floor_share
-    at = 0
-    for a, d, again, day_bin, week_bin, what in zip(
+    at, week_total = 0, 0.0
+    readings = zip(
         turn.x.tolist(),
         (turn.x - turn.last).tolist(),
         turn.same.tolist(),
-        (hour % 24).tolist(),
-        (24 + hour % 168 * week).tolist(),  # without a week, the spare one
         (change | sway | turn.older * _OLDER | restart * _RESTART).tolist(),
         strict=True,
-    ):
-        at += size
-        total, day = weight[day_bin], profile[day_bin]
-        if not total:
-            day = a
-            unknown.append(len(expects))
-        expected = day
+    )
+    for begin, end in pairwise(edges):  # hour by hour: what is expected of it stays at hand
+        when = int(hour[begin])
+        day_bin, week_bin = when % 24, 24 + when % 168
+        day, total = profile[day_bin], float(weight[day_bin])
         if week:
-            week_total = weight[week_bin]
-            if week_total:
-                expected = profile[week_bin]
-        expects.append(expected)
-        if what:
-            if what & _CHANGE:
-                (
-                    rate_fast, rate_scale, rate_rho, rate_recent, clip_fast, clip_scale, clip_slow, clip_profile, reach,
-                ) = next(changes)  # fmt: skip
-            if what & _SWAY:
-                rate_usual, rate_slow, rate_slow_scale, part, least, shrink = next(sways)
-            if what & _OLDER:
-                book[at : at + size] = book[at - size : at]
-                continue
-            if what & _RESTART:
-                sf = recent = usual = there = run = rho = run_record = 0.0
-                m = a
-                pack(book, at - size, m, r_fast, 0, 0, 0, 0, 0, 0, 0, slow, scale, hi, lo, 0, 0)
+            weekly, week_total = profile[week_bin], float(weight[week_bin])
+        for a, d, again, what in islice(readings, end - begin):
+            at += size
+            if not total:
+                day = a
+                unknown.append(len(expects))
+            expected = weekly if week_total else day
+            expects.append(expected)
+            if what:
+                if what & _CHANGE:
+                    (
+                        rate_fast, rate_scale, rate_rho, rate_recent,
+                        clip_fast, clip_scale, clip_slow, clip_profile, reach,
+                    ) = next(changes)  # fmt: skip
+                if what & _SWAY:
+                    rate_usual, rate_slow, rate_slow_scale, part, least, shrink = next(sways)
+                if what & _OLDER:
+                    book[at : at + size] = book[at - size : at]
+                    continue
+                if what & _RESTART:
+                    sf = recent = usual = there = run = rho = run_record = 0.0
+                    m = a
+                    pack(book, at - size, m, r_fast, 0, 0, 0, 0, 0, 0, 0, slow, scale, hi, lo, 0, 0)
 
-        floor = (slow if slow >= 0.0 else -slow) * floor_share + tiny
-        sfe, sse = sf + floor, scale + floor
-        lesson = a - expected
-        r_fast += residual_rate * (lesson - r_fast)
-        if again:
-            if rho < repeat:
+            floor = (slow if slow >= 0.0 else -slow) * floor_share + tiny
+            sfe, sse = sf + floor, scale + floor
+            lesson = a - expected
+            r_fast += residual_rate * (lesson - r_fast)
+            if again:
+                if rho < repeat:
+                    run_record -= run_record * shrink
+                run += 1.0
+                rho += rate_rho * (1.0 - rho)
+            else:
                 run_record -= run_record * shrink
-            run += 1.0
-            rho += rate_rho * (1.0 - rho)
-        else:
-            run_record -= run_record * shrink
-            if run > run_record:
-                run_record = run
-            run = 0.0
-            rho -= rate_rho * rho
-        bend = d - there
-        if bend < 0.0:
-            bend = -bend
-        limit = clip_fast * (usual + scale * 1e-2 + tiny)
-        if bend > limit:
-            bend = limit
-        recent += rate_recent * (bend - recent)
-        usual += rate_usual * (bend - usual)
-        d_fast = a - m
-        size_fast = d_fast if d_fast >= 0.0 else -d_fast
-        limit = clip_fast * sfe
-        if size_fast > limit:
-            d_fast = limit if d_fast > 0.0 else -limit
-        limit = clip_scale * sfe
-        m += rate_fast * d_fast
-        sf += rate_scale * ((limit if size_fast > limit else size_fast) - sf)
-        d_slow = a - slow
-        size_slow = d_slow if d_slow >= 0.0 else -d_slow
-        limit = clip_slow * sse
-        if size_slow > limit:
-            size_slow = limit
-            d_slow = limit if d_slow > 0.0 else -limit
-        slow += rate_slow * d_slow
-        scale += rate_slow_scale * (size_slow - scale)
-        if a > hi:
-            limit = hi + reach * (hi - lo + floor)
-            hi = limit if limit < a else a
-        elif a < lo:
-            limit = lo - reach * (hi - lo + floor)
-            lo = limit if limit > a else a
-        limit = clip_profile * sse
-        if lesson > limit:
-            lesson = limit
-        elif lesson < -limit:
-            lesson = -limit
-        if week:
-            rate = first_share
-            if week_total:
-                rate = part / (week_total + part)
-                if rate < least:
-                    rate = least
-            weekly = expected + rate * lesson
-            week_total += part
-            weight[week_bin] = week_total if week_total < full else full
-            lesson = a - day
+                if run > run_record:
+                    run_record = run
+                run = 0.0
+                rho -= rate_rho * rho
+            bend = d - there
+            if bend < 0.0:
+                bend = -bend
+            limit = clip_fast * (usual + scale * 1e-2 + tiny)
+            if bend > limit:
+                bend = limit
+            recent += rate_recent * (bend - recent)
+            usual += rate_usual * (bend - usual)
+            d_fast = a - m
+            size_fast = d_fast if d_fast >= 0.0 else -d_fast
+            limit = clip_fast * sfe
+            if size_fast > limit:
+                d_fast = limit if d_fast > 0.0 else -limit
+            limit = clip_scale * sfe
+            m += rate_fast * d_fast
+            sf += rate_scale * ((limit if size_fast > limit else size_fast) - sf)
+            d_slow = a - slow
+            size_slow = d_slow if d_slow >= 0.0 else -d_slow
+            limit = clip_slow * sse
+            if size_slow > limit:
+                size_slow = limit
+                d_slow = limit if d_slow > 0.0 else -limit
+            slow += rate_slow * d_slow
+            scale += rate_slow_scale * (size_slow - scale)
+            if a > hi:
+                limit = hi + reach * (hi - lo + floor)
+                hi = limit if limit < a else a
+            elif a < lo:
+                limit = lo - reach * (hi - lo + floor)
+                lo = limit if limit > a else a
+            limit = clip_profile * sse
             if lesson > limit:
                 lesson = limit
             elif lesson < -limit:
                 lesson = -limit
-        total += part
-        rate = part / total
-        day += (rate if rate > least else least) * lesson
-        weight[day_bin] = total if total < full else full
-        pack(book, at, m, r_fast, sf, recent, usual, d, run, rho, run_record, slow, scale, hi, lo, day, weekly)
-        (
-            m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo,
-            profile[day_bin], profile[week_bin],
-        ) = unpack(book, at)  # fmt: skip
+            if week:
+                rate = first_share
+                if week_total:
+                    rate = part / (week_total + part)
+                    if rate < least:
+                        rate = least
+                weekly = expected + rate * lesson
+                week_total += part
+                if week_total > full:
+                    week_total = full
+                lesson = a - day
+                if lesson > limit:
+                    lesson = limit
+                elif lesson < -limit:
+                    lesson = -limit
+            total += part
+            rate = part / total
+            day += (rate if rate > least else least) * lesson
+            if total > full:
+                total = full
+            pack(book, at, m, r_fast, sf, recent, usual, d, run, rho, run_record, slow, scale, hi, lo, day, weekly)
+            (
+                m, r_fast, sf, recent, usual, there, run, rho, run_record, slow, scale, hi, lo, day, weekly,
+            ) = unpack(book, at)  # fmt: skip
+        if total:
+            profile[day_bin], weight[day_bin] = day, int(total)
+        if week_total:
+            profile[week_bin], weight[week_bin] = weekly, int(week_total)
     levels = np.frombuffer(book, np.float32).reshape(count + 1, -1)[:, : s.LO + 1]
     turn.g[: s.LO + 1] = levels[:-1].T
     turn.expected[:] = expects
     turn.known[unknown] = False
     state.floats[slot, : s.LO + 1] = levels[-1]
-    state.profile[slot], state.weight[slot] = profile[: plan.bins], weight
 
 
 def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
