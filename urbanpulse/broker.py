@@ -94,7 +94,11 @@ class Broker:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the broker running until *stop*; ends it by its own handle."""
+        """Keep the broker running until *stop*; ends it by its own handle.
+
+        Raises:
+            Unavailable: the list of users cannot be read or written. Later on that is told, and tried again.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._write_config()
         async with asyncio.TaskGroup() as tasks:
@@ -161,7 +165,7 @@ class Broker:
             try:
                 changed = await self._write_config()
             except Unavailable as error:
-                log.warning("list of devices not readable", error=str(error))
+                log.warning("list of devices not brought up to date", error=str(error))
                 continue
             if changed and self._child is not None:
                 with contextlib.suppress(ProcessLookupError):  # it has just died: the next one reads the new list
@@ -170,6 +174,11 @@ class Broker:
                 log.info("broker users reloaded")
 
     async def _write_config(self) -> bool:
+        """Bring the list of users up to date; return whether it has changed.
+
+        Raises:
+            Unavailable: it cannot be read or written.
+        """
         devices = await asyncio.to_thread(self._devices)
         s = self._settings
         tls = (s.tls_certificate, s.tls_key, s.tls_client_ca) if s.tls_certificate and s.tls_key else None
@@ -188,8 +197,11 @@ class Broker:
         if text == self._text:
             return False
         new = self._folder / "nats.conf.new"
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(text)
-        new.replace(self._folder / "nats.conf")
+        try:
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+                out.write(text)
+            new.replace(self._folder / "nats.conf")
+        except OSError as error:
+            raise Unavailable("broker", f"cannot write {new}: {error.strerror}") from error
         self._text = text
         return True
