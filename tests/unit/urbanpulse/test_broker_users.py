@@ -59,7 +59,7 @@ async def test_a_list_that_cannot_be_written_later_is_told_and_tried_again(
 
 
 def _is_told(event: EventDict) -> bool:
-    return event["event"] == "list of devices not brought up to date"
+    return "list of devices not brought up to date" in event.values()
 
 
 async def _until(condition: Callable[[], bool]) -> None:
