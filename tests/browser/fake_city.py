@@ -290,7 +290,14 @@ class FakeCity:
         return {"device": device, "start": _iso(start), "end": _iso(stop), "items": items}
 
     def alerts(
-        self, *, state: str, district: str | None, device: str | None, retrospective: bool | None, limit: int
+        self,
+        *,
+        state: str,
+        district: str | None,
+        device: str | None,
+        incident: str | None,
+        retrospective: bool | None,
+        limit: int,
     ) -> list[Any]:
         """Return the items of /alerts."""
         found = [fold(events) for events in self.events.values()]
@@ -300,6 +307,7 @@ class FakeCity:
             if (state == "all" or (a.state in ACTIVE) == (state == "active"))
             and district in {None, a.raised.district}
             and device in {None, a.raised.device}
+            and incident in {None, a.raised.incident}
             and retrospective in {None, a.raised.retrospective}
         ]
         return [alert_json(a) for a in sorted(found, key=lambda a: -a.opened_at)[:limit]]

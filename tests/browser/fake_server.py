@@ -102,10 +102,13 @@ def build_app(city: FakeCity) -> FastAPI:  # noqa: C901 - a list of routes, one 
         state: str = "active",
         district: str | None = None,
         device: str | None = None,
+        incident: str | None = None,
         retrospective: bool | None = None,
         limit: int = 200,
     ) -> dict[str, Any]:
-        found = city.alerts(state=state, district=district, device=device, retrospective=retrospective, limit=limit)
+        found = city.alerts(
+            state=state, district=district, device=device, incident=incident, retrospective=retrospective, limit=limit
+        )
         return {"items": found, "next_cursor": None}
 
     @routes.get("/alerts/{alert}")

@@ -63,10 +63,7 @@ interface Page<T> {
 /** Pages that are followed at most, so that a broken cursor cannot loop for ever. */
 const MAX_PAGES = 50
 
-/** An alert may be understood, and join, when a later one has founded the incident: within half an hour. */
-const JOINS_MS = 1_800_000
-
-/** The same for the alerts since an incident began: 1,000 of them. */
+/** The same for the alerts of one incident: 1,000 of them. */
 const MAX_INCIDENT_PAGES = 5
 
 export const api = {
@@ -99,17 +96,13 @@ export const api = {
   incident: async (id: string): Promise<{ alerts: Alert[]; partial: boolean }> => {
     const founder = await request<Alert>(`/alerts/${encodeURIComponent(id)}`)
     const members: Alert[] = []
-    const since = Date.parse(founder.opened_at) - JOINS_MS
-    const answer = (partial: boolean) => ({ alerts: [founder, ...members.toSorted((a, b) => a.opened_at.localeCompare(b.opened_at))], partial })
-    let cursor: string | undefined
-    for (let page = 0; page < MAX_INCIDENT_PAGES; page++) {
-      const got = await request<Page<Alert>>(`/alerts${query({ state: 'all', retrospective: String(founder.retrospective), limit: 200, cursor })}`)
-      members.push(...got.items.filter((alert) => alert.incident === id && alert.id !== id))
-      const last = got.items.at(-1) // newest first
-      if (!got.next_cursor || !last || Date.parse(last.opened_at) < since) return answer(false)
-      cursor = got.next_cursor
+    let cursor: string | null | undefined
+    for (let page = 0; page < MAX_INCIDENT_PAGES && cursor !== null; page++) {
+      const got = await request<Page<Alert>>(`/alerts${query({ state: 'all', incident: id, limit: 200, cursor })}`)
+      members.push(...got.items.filter((alert) => alert.id !== id))
+      cursor = got.next_cursor ?? null
     }
-    return answer(true)
+    return { alerts: [founder, ...members.toSorted((a, b) => a.opened_at.localeCompare(b.opened_at))], partial: cursor !== null }
   },
   pastAlerts: async (filter: { device?: string; state: 'resolved' | 'all'; retrospective?: 'true'; limit: number }) =>
     (await request<Page<Alert>>(`/alerts${query(filter)}`)).items,
