@@ -43,7 +43,7 @@ __all__ = ["carry_levels", "carry_records", "carry_rhythm"]
 _LEVELS = struct.Struct(f"{s.LO + 3}f")  # M_FAST … LO, as in the state, and the profile of this hour: day, week
 _ONE = struct.Struct("f")
 _RECORDS = struct.Struct(f"{s.FLOATS - s.HIGH.start}f")  # HIGH … TOP_MID
-_OLDER, _RESTART, _BEGIN, _BEGIN_JUMP, _CHANGE, _SWAY = 1, 2, 4, 8, 16, 32
+_SWAY, _CHANGE, _OLDER, _RESTART, _BEGIN, _BEGIN_JUMP = 1, 2, 4, 8, 16, 32  # all but the first are rare
 
 
 def _changes(flag: int, *rows: Floats) -> tuple[NDArray[np.int64], Iterator[tuple[float, ...]]]:
@@ -127,14 +127,14 @@ def carry_levels(  # noqa: C901, PLR0912, PLR0915 - the kernel's formula sheet o
                 unknown.append(len(expects))
             expected = weekly if week_total else day
             expects.append(expected)
-            if what:
+            if what & _SWAY:
+                rate_usual, rate_slow, rate_slow_scale, part, least, shrink = next(sways)
+            if what > _SWAY:
                 if what & _CHANGE:
                     (
                         rate_fast, rate_scale, rate_rho, rate_recent,
                         clip_fast, clip_scale, clip_slow, clip_profile, reach,
                     ) = next(changes)  # fmt: skip
-                if what & _SWAY:
-                    rate_usual, rate_slow, rate_slow_scale, part, least, shrink = next(sways)
                 if what & _OLDER:
                     book[at : at + size] = book[at - size : at]
                     continue
@@ -252,11 +252,11 @@ def carry_records(  # noqa: C901, PLR0912, PLR0915 - as above
     at = 0
     for a, b, c, p, q, r, what in zip(*u.tolist(), *ones.tolist(), change.tolist(), strict=True):
         at += size
-        if what:
+        if what & _SWAY:
+            sh, rate, rate_jump, rate_ones = next(sways)
+        if what > _SWAY:
             if what & _CHANGE:
                 far, far_fast, far_ones = next(changes)
-            if what & _SWAY:
-                sh, rate, rate_jump, rate_ones = next(sways)
             if what & _OLDER:
                 book[at : at + size] = book[at - size : at]
                 continue
