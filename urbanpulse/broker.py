@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Broker", "BrokerSettings", "broker_program"]
 
+_ROOM = 4  # of the largest messages: a full disk has room again
+_POLL_SECONDS = 0.05
+
 log = structlog.get_logger()
 
 
@@ -86,6 +89,7 @@ class Broker:
         self._clock = clock
         self._text = ""
         self._child: asyncio.subprocess.Process | None = None
+        self._is_full = asyncio.Event()
         self._counters = _Counters(
             Counter("city_broker_restarts_total", "times nats-server died and was started again", registry=metrics),
             Counter("city_broker_reloads_total", "times the list of users was reloaded", registry=metrics),
@@ -104,9 +108,11 @@ class Broker:
         async with asyncio.TaskGroup() as tasks:
             keeper = tasks.create_task(self._keep(), name="broker-child")
             reloader = tasks.create_task(self._reload(), name="broker-reload")
+            recoverer = tasks.create_task(self._recover(), name="broker-recover")
             await stop.wait()
             keeper.cancel()
             reloader.cancel()
+            recoverer.cancel()
 
     async def _keep(self) -> None:
         config = self._folder / "nats.conf"
@@ -147,6 +153,8 @@ class Broker:
         async for raw in child.stderr:
             line = raw.decode(errors="replace").rstrip()
             last = line
+            if "no space left on device" in line:
+                self._is_full.set()
             if "Publish Violation" in line:
                 self._counters.violations.inc()
                 log.warning("publish outside the device's own topics refused", line=line.partition(" - ")[2])
@@ -158,6 +166,21 @@ class Broker:
             elif "Server is ready" in line:
                 log.info("broker ready", host=self._settings.host, port=self._settings.port)
         return last
+
+    async def _recover(self) -> None:
+        """Start the server anew when a full disk has room again: after a failed write its store takes nothing more."""
+        while True:
+            await self._is_full.wait()
+            child = self._child
+            while shutil.disk_usage(self._folder).free < _ROOM * self._settings.max_payload_bytes:
+                await self._clock.sleep(self._settings.reload_seconds)
+            if child is not None and child is self._child:
+                log.warning("the disk has room again: broker starts anew")
+                with contextlib.suppress(ProcessLookupError):
+                    child.send_signal(signal.SIGTERM)
+            while child is not None and child is self._child:  # what it says until then is old news
+                await self._clock.sleep(_POLL_SECONDS)
+            self._is_full.clear()
 
     async def _reload(self) -> None:
         while True:
