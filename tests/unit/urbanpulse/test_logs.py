@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,3 +51,15 @@ def test_a_line_has_role_level_and_fields_and_lesser_levels_are_left_out(capsys:
 
     line = json.loads(capsys.readouterr().err)
     assert (line["role"], line["level"], line["event"], line["device"]) == ("gateway", "info", "this", "air-01")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logs("gateway", "info", as_json=True)
+
+        for _ in range(3):
+            structlog.get_logger().warning("no space", filler="x" * 10_000)
+
+        with suppress(OSError):  # what could not be written is tried again
+            full.close()
