@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from urbanpulse.installation import Installation
 
-__all__ = ["Plan", "run_outage"]
+__all__ = ["METRICS", "Plan", "run_outage"]
 
 METRICS = ("load_a", "load_b", "load_c", "load_d")
 TIMES = 25  # a message holds 25 times of four metrics: 100 readings
@@ -50,7 +50,7 @@ class Plan:
     """What happens. Counts are of readings published: at *outage* the server stops, at *back* it is started again.
 
     With *kills*, the server is killed with -9 while the processor catches up, and the processor once while the server
-    is away and once while it catches up.
+    is away and once while it catches up. What is published are *metrics*: four.
     """
 
     readings: int
@@ -59,6 +59,7 @@ class Plan:
     rate: int
     devices: int = 20
     kills: bool = True
+    metrics: tuple[str, ...] = METRICS
 
 
 @dataclass
@@ -105,7 +106,7 @@ def run_outage(folder: Path, plan: Plan) -> dict[str, Any]:
         total = until(lambda: _booked(stack, messages), "the ledger to have every message")
         assert (total["accepted"] + total["late"], total["quarantined"]) == (messages, 0), total
         until(lambda: _behind(stack) == 0, "the store to have everything")
-        figures |= {"published": publisher.messages * READINGS, **_compare(installation, publisher)}
+        figures |= {"published": publisher.messages * READINGS, **_compare(installation, publisher, plan)}
     return figures
 
 
@@ -197,7 +198,7 @@ class Publisher(threading.Thread):
             first = max(time.time_ns() // 1_000_000 - step * (TIMES - 1), last[n] + step)
             at = [first + k * step for k in range(TIMES)]
             last[n] = at[-1]
-            rows = [{"ts": t, "values": {m: value(n, k, t) for k, m in enumerate(METRICS)}} for t in at]
+            rows = [{"ts": t, "values": {m: value(n, k, t) for k, m in enumerate(self._plan.metrics)}} for t in at]
             self._client.publish(readings_topic(_name(n)), json.dumps(rows), qos=1)
             self.firsts[n].append(first)
             self.messages += 1
@@ -273,7 +274,7 @@ def _booked(stack: Stack, messages: int) -> Any:
     return total if total["accepted"] + total["late"] >= messages else None  # a repetition is received, too
 
 
-def _compare(installation: Installation, publisher: Publisher) -> dict[str, int]:
+def _compare(installation: Installation, publisher: Publisher, plan: Plan) -> dict[str, int]:
     """Compare what the server has with what was published, both ways."""
     found = {"stored": 0, "lost": 0, "altered": 0, "twice": 0, "invented": 0}
     with closing(installation.open_catalog()) as catalog, closing(read_series(installation, catalog)) as reader:
@@ -284,7 +285,7 @@ def _compare(installation: Installation, publisher: Publisher) -> dict[str, int]
             time.sleep(0.5)  # if it never comes, the figures say so
         for n in range(len(publisher.firsts)):
             expected = publisher.times(n)
-            for k, metric in enumerate(METRICS):
+            for k, metric in enumerate(plan.metrics):
                 batch = reader.readings(known[_name(n), metric], 0, 1 << 62, 100_000_000)
                 values = np.array([value(n, k, ms) for ms in (batch.measured // 1_000_000).tolist()])
                 found["stored"] += len(batch)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.outage import Plan, run_outage
+from tests.outage import METRICS, Plan, run_outage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_two_million_readings_outlast_an_outage(tmp_path: Path) -> None:
-    plan = Plan(readings=2_500_000, outage=250_000, back=2_250_000, rate=10_000, devices=40)
+@pytest.mark.parametrize(
+    "metrics",
+    [pytest.param(METRICS, id="no index asks for them"), pytest.param(("pm25", "pm10", "no2", "o3"), id="all are air")],
+)
+def test_two_million_readings_outlast_an_outage(tmp_path: Path, metrics: tuple[str, ...]) -> None:
+    plan = Plan(readings=2_500_000, outage=250_000, back=2_250_000, rate=10_000, devices=40, metrics=metrics)
 
     figures = run_outage(tmp_path, plan)
 
