@@ -474,6 +474,24 @@ def test_escape_leads_back_to_where_a_sensor_was_opened(open_page: Callable[...,
     expect(page.get_by_role("tabpanel")).to_contain_text("Choose a sensor")
 
 
+def test_a_sensor_that_is_closed_before_its_chart_is_drawn_breaks_nothing(
+    open_page: Callable[..., Page], city: FakeCity
+) -> None:
+    """The page's errors fail it: what was to be drawn in the next frame, here a late one, is of no sensor any more."""
+    city.raise_alert("air-201", "no2", "novelty.jump", Priority.HIGH, **SPIKE)
+    page = open_page(width=390, height=844)
+    page.locator("#tab-alerts").click()
+    page.evaluate("requestAnimationFrame = job => setTimeout(job, 500); cancelAnimationFrame = clearTimeout")
+
+    page.get_by_role("article").get_by_role("button", name="Chart").press("Enter")
+    expect(page.locator("#sensor-title")).to_be_focused()
+    page.keyboard.press("Escape")
+
+    page.locator("#tab-sensor").click()
+    expect(page.get_by_role("tabpanel")).to_contain_text("Choose a sensor")
+    page.evaluate("new Promise(done => setTimeout(done, 1000))")
+
+
 def test_the_keys_are_told_by_one_of_them(open_page: Callable[..., Page], city: FakeCity) -> None:
     alert = city.raise_alert("air-201", "pm25", "novelty.season", Priority.HIGH, **SPIKE)
     page = open_page()
