@@ -47,6 +47,22 @@ async function problem(response: Response): Promise<string> {
   }
 }
 
+/** Hand over an answer, or why there is none, until told to forget it: what an effect starts, and returns to end it. */
+export function unlessForgotten<T>(answer: Promise<T>, got: (value: T) => void, failed: (error: unknown) => void): () => void {
+  let alive = true
+  answer.then(
+    (value) => {
+      if (alive) got(value)
+    },
+    (error) => {
+      if (alive) failed(error)
+    },
+  )
+  return () => {
+    alive = false
+  }
+}
+
 const post = <T>(path: string, body: unknown, headers: Record<string, string> = {}): Promise<T> =>
   request<T>(path, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } })
 
