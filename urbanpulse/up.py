@@ -50,9 +50,9 @@ async def run_up(settings: Settings, *, config: Path | None, demo: bool) -> None
     clock = SystemClock()
     screen = Screen()
     stop = asyncio.Event()
-    with screen, alone(data_folder(settings), "up"):
+    with screen, alone(folder := data_folder(settings), "up"):
         _check_ports(settings)
-        supervisor = Supervisor(folder=data_folder(settings) / "logs", clock=clock, tell=screen.trouble)
+        supervisor = Supervisor(folder=folder / "logs", clock=clock, tell=screen.trouble)
         _stop_on_signals(stop, supervisor, clock)
         with screen.stage("preparing"):
             installation = await asyncio.to_thread(prepare, settings)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LEAST_INTERVAL_SECONDS",
+    "LONGEST_HOURS",
+    "MOST_INTERVAL_SECONDS",
     "EventTable",
     "FaultTable",
     "OutageTable",
@@ -27,7 +30,8 @@ __all__ = [
     "parse_scenario",
 ]
 
-_LONGEST_HOURS = 24 * 366
+LONGEST_HOURS = 24 * 366
+LEAST_INTERVAL_SECONDS, MOST_INTERVAL_SECONDS = 0.1, 86_400
 _S = 1_000_000_000
 _UNITS = (86_400 * _S, 3600 * _S, 60 * _S, _S)  # of the groups of
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
@@ -96,8 +100,8 @@ class FaultTable(msgspec.Struct, forbid_unknown_fields=True, rename={"length": "
 
 class _Tables(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     title: _Word
-    hours: Annotated[float, msgspec.Meta(gt=0, le=_LONGEST_HOURS)]
-    interval_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 60.0
+    hours: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_HOURS)]
+    interval_seconds: Annotated[float, msgspec.Meta(ge=LEAST_INTERVAL_SECONDS, le=MOST_INTERVAL_SECONDS)] = 60.0
     devices: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 200
     event: list[EventTable] = msgspec.field(default_factory=list)
     outage: list[OutageTable] = msgspec.field(default_factory=list)

@@ -15,7 +15,15 @@ from core.metrics import KINDS as DEVICE_KINDS
 from simulators.faults import ALL, Fault, FaultKind, FaultPlan, clash
 from simulators.labels import event_label, fault_label
 from simulators.scenarios.check import long_enough, one_event, one_fault, sizes
-from simulators.scenarios.file import FaultTable, OutageTable, ScenarioFile, duration_ns
+from simulators.scenarios.file import (
+    LEAST_INTERVAL_SECONDS,
+    LONGEST_HOURS,
+    MOST_INTERVAL_SECONDS,
+    FaultTable,
+    OutageTable,
+    ScenarioFile,
+    duration_ns,
+)
 from simulators.scenarios.lines import Place, nearest
 from simulators.scenarios.shipped import read_scenario
 
@@ -31,8 +39,7 @@ __all__ = ["Outage", "Scenario", "Town", "load_scenario"]
 
 _HOUR = 3_600_000_000_000
 _MS = 1_000_000
-_MOST = {"hours": 24 * 366, "interval_seconds": 86_400}
-_LEAST_INTERVAL_SECONDS = 0.1  # as in a scenario's file
+_MOST = {"hours": LONGEST_HOURS, "interval_seconds": MOST_INTERVAL_SECONDS}
 _MOST_TURNS = 10_000  # a year of every hour; each one looks for devices that are free
 
 
@@ -125,8 +132,8 @@ def load_scenario(
     for name, value in (("hours", hours), ("interval_seconds", interval_seconds)):
         if value is not None and not 0 < value <= _MOST[name]:
             raise SettingsError(name, f"{value:g}: above 0 and at most {_MOST[name]:g} expected")
-    if interval_seconds is not None and interval_seconds < _LEAST_INTERVAL_SECONDS:
-        raise SettingsError("interval_seconds", f"{interval_seconds:g}: at least {_LEAST_INTERVAL_SECONDS:g} expected")
+    if interval_seconds is not None and interval_seconds < LEAST_INTERVAL_SECONDS:
+        raise SettingsError("interval_seconds", f"{interval_seconds:g}: at least {LEAST_INTERVAL_SECONDS:g} expected")
     begin = start // _MS * _MS
     length = hours or file.hours
     end = begin + round(length * _HOUR)
